@@ -1,0 +1,1 @@
+"""The agents that the settings define, and which of them a request means."""

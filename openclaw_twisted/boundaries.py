@@ -1,0 +1,173 @@
+"""The Protocols between the pipeline and the abilities it is handed: no logic here.
+
+Each implementation carries one typed line that proves it fits, next to its definition:
+`_: type[Provider] = OpenAICompletions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from openclaw_twisted.content import FinishReason, Message, ToolSpec, Usage
+from openclaw_twisted.events import ProviderEvent, RunEvent
+
+__all__ = [
+    "Listener",
+    "ModelRequest",
+    "Provider",
+    "RunRecord",
+    "RunStatus",
+    "Sampling",
+    "SessionRow",
+    "SessionStore",
+    "StoredMessage",
+    "TurnRecord",
+]
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the model is asked to answer; None leaves the choice to the provider."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    max_tokens: int | None = None
+    logit_bias: dict[str, float] | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a model: everything it gets to see.
+
+    `model` is the provider's own name of the model. `tool_choice` is `auto`, `none`, `required` or
+    the name of one tool, given as `("function", name)`.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str | tuple[str, str] | None = None
+    sampling: Sampling = Sampling()
+
+
+class Provider(Protocol):
+    """Something that answers model requests: a remote API, a local model, a script."""
+
+    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        """Yield the answer in batches as it arrives; the last event of the last batch is `Finished`.
+
+        Asking for the next batch only when the last one was dealt with is the back-pressure: an
+        implementation stops reading its socket meanwhile. Closing the generator (or cancelling the
+        Deferred it waits for) closes the upstream connection. Raises `UpstreamError` and its children,
+        `NoProviderError`, `ModelNotReadyError`.
+        """
+        ...
+
+
+RunStatus = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a run: who answered, how it ended, what it cost. Times in seconds since the epoch."""
+
+    run_id: str
+    session_key: str
+    agent_id: str
+    model: str
+    status: RunStatus
+    started_at: float
+    ended_at: float | None = None
+    finish_reason: FinishReason | None = None
+    error_code: str | None = None
+    usage: Usage | None = None
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the store keeps it: `seq` counts from 1 within its session.
+
+    `interrupted` marks an assistant message that was cut off and is no complete answer.
+    """
+
+    seq: int
+    run_id: str
+    at: float
+    message: Message
+    interrupted: bool = False
+
+
+class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One run with the messages it added to its session, written as a whole or not at all."""
+
+    run: RunRecord
+    messages: tuple[Message, ...]
+    interrupted: bool = False
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A session in a listing; times in seconds since the epoch."""
+
+    session_key: str
+    agent_id: str
+    created_at: float
+    updated_at: float
+    message_count: int
+
+
+class SessionStore(Protocol):
+    """Where sessions and runs outlive the request; every implementation passes `tests/contracts`.
+
+    Every method that returns raises `StorageError` when it could not do its work. "Durable" means: it
+    survives the loss of the process and of the machine's power.
+    """
+
+    async def open(self) -> None:
+        """Create or migrate the store; runs that a crash left running become `interrupted`."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is waiting and let go of the store."""
+        ...
+
+    async def history(self, session_key: str, limit: int = 1000) -> tuple[StoredMessage, ...]:
+        """Return the newest `limit` messages of a session, oldest first; an unknown session has none."""
+        ...
+
+    async def begin(self, run: RunRecord) -> None:
+        """Record that a run started, so that a crash can be told apart from an end."""
+        ...
+
+    async def commit(self, turn: TurnRecord) -> None:
+        """Append a turn to its session and record how its run ended; durable when it returns."""
+        ...
+
+    def note(self, turn: TurnRecord) -> None:
+        """Record a stateless run soon, off the hot path; it may be lost with the process, never half kept."""
+        ...
+
+    async def sessions(self, limit: int = 100) -> tuple[SessionRow, ...]:
+        """Return the most recently updated sessions, newest first."""
+        ...
+
+    async def run(self, run_id: str) -> RunRecord | None:
+        """Return what is kept of a run."""
+        ...
+
+    async def prune_stateless(self, before: float) -> int:
+        """Delete stateless sessions last updated before `before`, with their runs; return how many."""
+        ...
+
+
+class Listener(Protocol):
+    """Something that wants a run's events as they happen: an SSE stream, a WebSocket connection."""
+
+    def run_events(self, events: Sequence[RunEvent]) -> None:
+        """Take the next batch; must neither block nor raise."""
+        ...

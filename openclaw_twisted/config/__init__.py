@@ -1,0 +1,1 @@
+"""Settings: what the operator wrote, parsed once into typed values."""

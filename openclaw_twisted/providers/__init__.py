@@ -1,0 +1,1 @@
+"""The models: how each kind of upstream is asked and how its answer is read."""

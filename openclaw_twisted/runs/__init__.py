@@ -1,0 +1,1 @@
+"""The one pipeline: every door hands a run request in here."""

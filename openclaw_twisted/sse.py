@@ -1,0 +1,94 @@
+"""text/event-stream, both ways (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+The theory: a stream is lines ended by CR, LF or CRLF; a blank line ends an event; an event's data is
+its `data` lines joined by LF; lines that begin with a colon are comments. OpenAI's dialect uses the
+data field alone, so `encode` writes nothing else and `Decoder` hands out nothing else. An event that
+the stream cut off (no blank line at the end) is not an event, with one exception the field forces on
+us: `finish` returns the pending data, because several servers omit the blank line after `[DONE]`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "encode"]
+
+DONE = b"data: [DONE]\n\n"
+COMMENT_KEEP_ALIVE = b": keep-alive\n\n"
+
+MAX_EVENT_BYTES = 10 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLargeError(ValueError):
+    """One event is larger than the decoder's limit."""
+
+
+def encode(data: bytes) -> bytes:
+    r"""Return one event; `data` is JSON text and therefore holds no line break."""
+    return b"data: " + data + b"\n\n"
+
+
+class Decoder:
+    """Bytes in, the data of whole events out, at any split of the bytes."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._tail = b""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and return the data of every event they complete.
+
+        Raises `EventTooLargeError` when a single event exceeds the limit.
+        """
+        buffer = self._tail + chunk if self._tail else chunk
+        if self._at_start:
+            if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
+                self._tail = buffer
+                return []
+            buffer = buffer.removeprefix(_BOM)
+            self._at_start = False
+        if b"\r" in buffer:
+            return self._feed_with_carriage_returns(buffer)
+        lines = buffer.split(b"\n")
+        self._tail = lines.pop()
+        return self._lines(lines)
+
+    def finish(self) -> bytes | None:
+        """Return the data of an event whose closing blank line never came, if there is one."""
+        tail, self._tail = self._tail, b""
+        self._lines([tail.rstrip(b"\r")] if tail.rstrip(b"\r") else [])
+        data = b"\n".join(self._data) if self._data else None
+        self._data = []
+        return data
+
+    def _feed_with_carriage_returns(self, buffer: bytes) -> list[bytes]:
+        held = b""
+        if buffer.endswith(b"\r"):  # the LF of a CRLF may be in the next chunk
+            buffer, held = buffer[:-1], b"\r"
+        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._tail = lines.pop() + held
+        return self._lines(lines)
+
+    def _lines(self, lines: list[bytes]) -> list[bytes]:
+        events: list[bytes] = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                self._data.append(value)
+                self._grow(len(value))
+            elif not line:
+                if self._data:
+                    events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                    self._data = []
+                self._size = 0
+            elif line == b"data":
+                self._data.append(b"")
+        self._grow(0)
+        return events
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size + len(self._tail) > self._max_event_bytes:
+            raise EventTooLargeError(f"an event exceeds {self._max_event_bytes} bytes")

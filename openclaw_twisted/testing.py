@@ -1,0 +1,1 @@
+"""Fakes and a whole gateway in memory, for our tests and for yours."""
