@@ -1,0 +1,147 @@
+"""The `models` section: providers, their models, and the local model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from openclaw_twisted.config.quantities import Count, Seconds
+from openclaw_twisted.config.secret import Secret
+
+__all__ = [
+    "CompatSettings",
+    "CostSettings",
+    "LocalModelSettings",
+    "ModelSettings",
+    "ModelsSettings",
+    "ProviderRequestSettings",
+    "ProviderSettings",
+]
+
+
+class CostSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a model costs, in dollars per million tokens."""
+
+    input: Annotated[float, Meta(ge=0, description="Prompt tokens.")] = 0.0
+    output: Annotated[float, Meta(ge=0, description="Completion tokens.")] = 0.0
+    cache_read: Annotated[float, Meta(ge=0, description="Prompt tokens read from the provider's cache.")] = (
+        0.0
+    )
+    cache_write: Annotated[
+        float, Meta(ge=0, description="Prompt tokens written to the provider's cache.")
+    ] = 0.0
+
+
+class CompatSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where a provider's API differs from OpenAI's; unset means as OpenAI does."""
+
+    supports_developer_role: Annotated[
+        bool | None, Meta(description="Whether it knows the role `developer`.")
+    ] = None
+    supports_usage_in_streaming: Annotated[
+        bool | None, Meta(description="Whether it may be asked for token counts in a stream.")
+    ] = None
+    supports_tools: Annotated[bool | None, Meta(description="Whether it takes tools.")] = None
+    supports_strict_mode: Annotated[bool | None, Meta(description="Whether tools may be `strict`.")] = None
+    supports_reasoning_effort: Annotated[
+        bool | None, Meta(description="Whether it takes `reasoning_effort`.")
+    ] = None
+    supports_store: Annotated[bool | None, Meta(description="Whether it takes `store`.")] = None
+    requires_string_content: Annotated[
+        bool | None, Meta(description="Whether message content has to be text, never parts.")
+    ] = None
+    max_tokens_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"] | None,
+        Meta(description="What the token limit is called."),
+    ] = None
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One model of a provider."""
+
+    id: Annotated[str, Meta(min_length=1, description="The provider's name of the model.")]
+    name: Annotated[str | None, Meta(description="Its name for people.")] = None
+    api: Annotated[str | None, Meta(description="Its API, where it differs from the provider's.")] = None
+    base_url: Annotated[
+        str | None, Meta(description="Its address, where it differs from the provider's.")
+    ] = None
+    reasoning: Annotated[bool, Meta(description="Whether it reasons before it answers.")] = False
+    input: Annotated[
+        tuple[Literal["text", "image", "audio", "video"], ...], Meta(description="What it can be given.")
+    ] = ("text",)
+    context_window: Annotated[Count | None, Meta(description="Tokens it can read and write together.")] = None
+    context_tokens: Annotated[Count | None, Meta(description="Tokens of it to use.")] = None
+    max_tokens: Annotated[Count | None, Meta(description="The most tokens of one answer.")] = None
+    cost: Annotated[CostSettings, Meta(description="What it costs.")] = CostSettings()
+    params: Annotated[dict[str, Any], Meta(description="Its sampling parameters.")] = {}
+    headers: Annotated[dict[str, Secret], Meta(description="Headers sent with its requests.")] = {}
+    compat: Annotated[CompatSettings, Meta(description="Where its API differs from OpenAI's.")] = (
+        CompatSettings()
+    )
+
+
+class ProviderRequestSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How requests reach a provider."""
+
+    headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
+    allow_private_network: Annotated[
+        bool, Meta(description="Whether the address may be in a private network.")
+    ] = False
+
+
+class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Somebody who runs models."""
+
+    base_url: Annotated[str | None, Meta(description="Where its API is, up to and with `/v1`.")] = None
+    api_key: Annotated[Secret | None, Meta(description="Its API key.")] = None
+    api: Annotated[str, Meta(description="Which API it speaks.")] = "openai-completions"
+    headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
+    auth_header: Annotated[bool, Meta(description="Whether the key is sent as `Authorization: Bearer`.")] = (
+        True
+    )
+    timeout_seconds: Annotated[Seconds | None, Meta(description="How long one request may take in all.")] = (
+        None
+    )
+    connect_timeout_seconds: Annotated[Seconds, Meta(description="How long connecting may take.")] = 10.0
+    first_byte_timeout_seconds: Annotated[
+        Seconds, Meta(description="How long the answer may take to begin.")
+    ] = 120.0
+    idle_timeout_seconds: Annotated[
+        Seconds, Meta(description="How long the answer may pause once it has begun.")
+    ] = 120.0
+    max_tokens: Annotated[Count | None, Meta(description="The most tokens of one answer.")] = None
+    params: Annotated[dict[str, Any], Meta(description="Sampling parameters of all its models.")] = {}
+    models: Annotated[tuple[ModelSettings, ...], Meta(description="Its models.")] = ()
+    request: Annotated[ProviderRequestSettings, Meta(description="How requests reach it.")] = (
+        ProviderRequestSettings()
+    )
+
+
+class LocalModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The model that runs on this machine, in a process of its own: `models.providers.local`."""
+
+    model: Annotated[str, Meta(min_length=1, description="Which one; asked for as `local/<model>`.")] = (
+        "qwen2.5-coder-0.5b"
+    )
+    path: Annotated[str | None, Meta(description="A GGUF file of your own, in place of a known model.")] = (
+        None
+    )
+    context_tokens: Annotated[
+        int, Meta(ge=256, description="Tokens of context for each answer at a time.")
+    ] = 8192
+    parallel: Annotated[Count, Meta(le=64, description="Answers at a time.")] = 2
+    threads: Annotated[Count | None, Meta(description="Threads to compute on; unset is all cores.")] = None
+
+
+class ModelsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where models come from."""
+
+    mode: Annotated[
+        Literal["merge", "replace"],
+        Meta(description="`replace` offers the models listed here and no others."),
+    ] = "merge"
+    providers: Annotated[dict[str, ProviderSettings], Meta(description="The providers by id.")] = {}
+    local: Annotated[LocalModelSettings, Meta(description="The model on this machine.")] = (
+        LocalModelSettings()
+    )

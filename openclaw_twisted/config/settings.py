@@ -1,0 +1,219 @@
+"""Every setting as frozen structs with its default; attribute `max_tokens` is the key `maxTokens`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from openclaw_twisted.config.agent_settings import (
+    AgentDefaults,
+    AgentSettings,
+    AgentsSettings,
+    ContextInjection,
+    IdentitySettings,
+    ModelChoice,
+    ModelEntry,
+    ModelPolicy,
+    Thinking,
+)
+from openclaw_twisted.config.gateway_settings import (
+    AuthMode,
+    AuthSettings,
+    Bind,
+    ChatCompletionsSettings,
+    ControlUiSettings,
+    EndpointsSettings,
+    GatewaySettings,
+    HttpSettings,
+    ImagesSettings,
+    LimitsSettings,
+    RateLimitSettings,
+    ReloadSettings,
+    RemoteSettings,
+    ResponsesSettings,
+    SecurityHeadersSettings,
+    ShutdownSettings,
+    TlsSettings,
+    TrustedProxySettings,
+)
+from openclaw_twisted.config.model_settings import (
+    CompatSettings,
+    CostSettings,
+    LocalModelSettings,
+    ModelSettings,
+    ModelsSettings,
+    ProviderRequestSettings,
+    ProviderSettings,
+)
+from openclaw_twisted.config.quantities import Count, CountOrNone
+from openclaw_twisted.config.secret import Secret
+
+__all__ = [
+    "AgentDefaults",
+    "AgentSettings",
+    "AgentsSettings",
+    "AuthMode",
+    "AuthSettings",
+    "Bind",
+    "ChatCompletionsSettings",
+    "CompatSettings",
+    "ContextInjection",
+    "ControlUiSettings",
+    "CostSettings",
+    "EndpointsSettings",
+    "EnvSettings",
+    "GatewaySettings",
+    "HttpSettings",
+    "IdentitySettings",
+    "ImagesSettings",
+    "LimitsSettings",
+    "LocalModelSettings",
+    "LoggingSettings",
+    "MaintenanceSettings",
+    "MetricsSettings",
+    "ModelChoice",
+    "ModelEntry",
+    "ModelPolicy",
+    "ModelSettings",
+    "ModelsSettings",
+    "ProviderRequestSettings",
+    "ProviderSettings",
+    "RateLimitSettings",
+    "ReloadSettings",
+    "RemoteSettings",
+    "ResetSettings",
+    "ResponsesSettings",
+    "Secret",
+    "SecurityHeadersSettings",
+    "SessionSettings",
+    "Settings",
+    "ShutdownSettings",
+    "StorageSettings",
+    "Thinking",
+    "TlsSettings",
+    "ToolsSettings",
+    "TrustedProxySettings",
+]
+
+DAY_SECONDS = 86_400.0
+
+
+class ResetSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """When a session starts afresh by itself."""
+
+    mode: Annotated[
+        Literal["none", "daily", "idle"], Meta(description="Never, once a day, or after a pause.")
+    ] = "none"
+    at_hour: Annotated[CountOrNone, Meta(le=23, description="The hour of `daily`, local time.")] = 4
+    idle_minutes: Annotated[Count | None, Meta(description="The pause of `idle`.")] = None
+
+
+class MaintenanceSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How old and how many sessions are kept."""
+
+    mode: Annotated[
+        Literal["enforce", "warn"], Meta(description="Delete what is too much, or only say so.")
+    ] = "enforce"
+    prune_after_seconds: Annotated[
+        float,
+        Meta(ge=0, description="Sessions unused for this long are deleted.", extra={"form": "duration"}),
+    ] = field(default=30 * DAY_SECONDS, name="pruneAfter")
+    max_entries: Annotated[Count, Meta(description="The most sessions that are kept.")] = 5000
+
+
+class SessionSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How conversations are kept."""
+
+    stateless_retention_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How long requests without a session are kept; 0 never stores them.",
+            extra={"form": "duration"},
+        ),
+    ] = field(default=DAY_SECONDS, name="statelessRetention")
+    reset: Annotated[ResetSettings, Meta(description="When a session starts afresh by itself.")] = (
+        ResetSettings()
+    )
+    reset_triggers: Annotated[
+        tuple[str, ...], Meta(description="Messages that start the session afresh.")
+    ] = (
+        "/new",
+        "/reset",
+    )
+    maintenance: Annotated[
+        MaintenanceSettings, Meta(description="How old and how many sessions are kept.")
+    ] = MaintenanceSettings()
+
+
+class ToolsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which tools agents may use."""
+
+    profile: Annotated[
+        Literal["minimal", "coding", "messaging", "full"] | None, Meta(description="A ready-made selection.")
+    ] = None
+    allow: Annotated[
+        tuple[str, ...] | None, Meta(description="Only these: names, `group:` names, globs.")
+    ] = None
+    also_allow: Annotated[tuple[str, ...], Meta(description="These too, beside the profile.")] = ()
+    deny: Annotated[tuple[str, ...], Meta(description="Never these; wins over everything.")] = ()
+
+
+class EnvSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Environment variables from the file."""
+
+    vars: Annotated[
+        dict[str, Secret], Meta(description="Variables that count where the process environment lacks them.")
+    ] = {}
+
+
+class LoggingSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is logged, and where."""
+
+    level: Annotated[
+        Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"],
+        Meta(description="The least important events in the log file."),
+    ] = "info"
+    file: Annotated[
+        str | None, Meta(description="The log file; unset is a dated one in the state directory.")
+    ] = None
+    console_level: Annotated[
+        Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"] | None,
+        Meta(description="The least important events on the terminal; unset is as `level`."),
+    ] = None
+    console_style: Annotated[
+        Literal["pretty", "compact", "json"], Meta(description="How events look on the terminal.")
+    ] = "pretty"
+    max_file_bytes: Annotated[Count, Meta(description="The size at which the log file is rotated.")] = (
+        104_857_600
+    )
+
+
+class MetricsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The numbers at `/metrics`."""
+
+    public: Annotated[bool, Meta(description="Let this machine read `/metrics` without a secret.")] = False
+
+
+class StorageSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where sessions are kept."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(description="A `sqlite:` or `postgresql:` address; unset is SQLite in the state directory."),
+    ] = None
+
+
+class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The whole configuration; `Settings()` is what holds without a file."""
+
+    gateway: Annotated[GatewaySettings, Meta(description="The port and its limits.")] = GatewaySettings()
+    agents: Annotated[AgentsSettings, Meta(description="The agents.")] = AgentsSettings()
+    models: Annotated[ModelsSettings, Meta(description="Where models come from.")] = ModelsSettings()
+    session: Annotated[SessionSettings, Meta(description="How conversations are kept.")] = SessionSettings()
+    tools: Annotated[ToolsSettings, Meta(description="Which tools agents may use.")] = ToolsSettings()
+    env: Annotated[EnvSettings, Meta(description="Environment variables.")] = EnvSettings()
+    logging: Annotated[LoggingSettings, Meta(description="What is logged.")] = LoggingSettings()
+    metrics: Annotated[MetricsSettings, Meta(description="The numbers at `/metrics`.")] = MetricsSettings()
+    storage: Annotated[StorageSettings, Meta(description="Where sessions are kept.")] = StorageSettings()
