@@ -47,11 +47,13 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One question to a model: everything it gets to see.
 
-    `model` is the provider's own name of the model. `tool_choice` is `auto`, `none`, `required` or
-    the name of one tool, given as `("function", name)`.
+    `model` is the name of the model as the provider that is asked knows it, `fallbacks` are further
+    names to try, in order, as long as nothing of an answer has arrived. `tool_choice` is `auto`,
+    `none`, `required` or one tool, given as `("function", name)`.
     """
 
     model: str
+    fallbacks: tuple[str, ...] = ()
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | tuple[str, str] | None = None
@@ -60,6 +62,13 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class Provider(Protocol):
     """Something that answers model requests: a remote API, a local model, a script."""
+
+    def check(self, model: str) -> None:
+        """Raise at once what is already known to make an answer impossible.
+
+        Raises `AgentNotFoundError` for a model nobody offers, `NoProviderError`, `ModelNotReadyError`.
+        """
+        ...
 
     def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Yield the answer in batches as it arrives; the last event of the last batch is `Finished`.

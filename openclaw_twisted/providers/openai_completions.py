@@ -1,0 +1,300 @@
+"""The wire of OpenAI-compatible chat completions: a model request as JSON, an SSE answer as events.
+
+The answer is always asked for as a stream, also when our own caller wants it in one piece: a stream is
+what shows a hang early, what a hang-up stops at once, and what every server cancels reliably.
+
+The theory of reading it: each SSE event is a chunk; a chunk's first choice brings text, reasoning,
+tool call fragments and, once, a finish reason; token counts come with it or in a chunk of their own
+after it; `[DONE]` ends the stream. A stream that ends after a finish reason but without `[DONE]` is
+complete (several servers do that); one that ends before it is broken off.
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Literal, NoReturn
+
+import msgspec
+
+from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, TextPart, ToolSpec, Usage
+from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
+from openclaw_twisted.providers.upstream import Answer, Upstream
+from openclaw_twisted.sse import Decoder, EventTooLargeError
+
+__all__ = ["Compat", "OpenAICompletions", "StreamReader", "request_body"]
+
+
+class Compat(msgspec.Struct, frozen=True, kw_only=True):
+    """What one upstream understands differently from OpenAI."""
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    supports_usage_in_streaming: bool = True
+    supports_developer_role: bool = False
+    requires_string_content: bool = False
+    supports_tools: bool = True
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw | None = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+_FINISH: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class StreamReader:
+    """Bytes of one answer in, provider events out; `finished` turns true when the answer is complete."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._decoder = Decoder()
+        self._reason: FinishReason | None = None
+        self._usage: Usage | None = None
+        self._called_tool = False
+        self.finished = False
+
+    def feed(self, data: bytes) -> list[ProviderEvent]:
+        """Return the events that `data` completes; raises `UpstreamError` for what is no answer."""
+        try:
+            payloads = self._decoder.feed(data)
+        except EventTooLargeError as error:
+            raise UpstreamError(f"{self._name} sent an oversized event.") from error
+        events: list[ProviderEvent] = []
+        for payload in payloads:
+            self._take(payload, events)
+        return events
+
+    def end(self) -> list[ProviderEvent]:
+        """Return what the end of the body completes; raises `UpstreamError` when it came too early."""
+        events: list[ProviderEvent] = []
+        pending = self._decoder.finish()
+        if pending is not None:
+            self._take(pending, events)
+        if not self.finished:
+            if self._reason is None:
+                raise UpstreamError(f"{self._name} ended its answer before it was complete. Try again.")
+            self._finish(events)
+        return events
+
+    def _take(self, payload: bytes, events: list[ProviderEvent]) -> None:
+        if self.finished:
+            return
+        if payload == b"[DONE]":
+            if self._reason is None:
+                raise UpstreamError(f"{self._name} ended its answer before it was complete. Try again.")
+            self._finish(events)
+            return
+        try:
+            chunk = _decode_chunk(payload)
+        except msgspec.DecodeError as error:
+            raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
+        if chunk.error is not None and chunk.error != b"null":
+            raise refusal(self._name, 502, bytes(chunk.error))
+        if chunk.choices:
+            self._take_choice(chunk.choices[0], events)
+        if chunk.usage is not None:
+            self._usage = _usage(chunk.usage)
+
+    def _take_choice(self, choice: _Choice, events: list[ProviderEvent]) -> None:
+        delta = choice.delta
+        if delta is not None:
+            if thought := delta.reasoning_content or delta.reasoning:
+                events.append(ReasoningDelta(thought))
+            if text := delta.content or delta.refusal:
+                events.append(TextDelta(text))
+            for call in delta.tool_calls or ():
+                self._called_tool = True
+                function = call.function or _Function()
+                events.append(
+                    ToolCallDelta(
+                        index=call.index, id=call.id, name=function.name, arguments=function.arguments or ""
+                    )
+                )
+        if choice.finish_reason and self._reason is None:
+            self._reason = _FINISH.get(choice.finish_reason, "stop")
+
+    def _finish(self, events: list[ProviderEvent]) -> None:
+        reason = self._reason or "stop"
+        if self._called_tool and reason == "stop":
+            reason = "tool_calls"  # some servers say "stop" although they called
+        self.finished = True
+        events.append(Finished(reason, self._usage))
+
+
+class OpenAICompletions:
+    """Any upstream that speaks OpenAI chat completions at `<base_url>/chat/completions`."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        name: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        compat: Mapping[str, Compat] | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._name = name
+        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._headers = headers
+        self._compat = compat or {}
+
+    def check(self, model: str) -> None:
+        """Nothing is known about a remote API before it is asked."""
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        """Ask upstream and yield what each read from its socket brings."""
+        body = request_body(request, self._compat.get(request.model, Compat()))
+        answer = await self._upstream.post(self._url, self._headers, body)
+        try:
+            if answer.status != HTTPStatus.OK:
+                await self._refuse(answer)
+            reader = StreamReader(self._name)
+            while not reader.finished:
+                data = await answer.body.read()
+                events = reader.feed(data) if data else reader.end()
+                if reader.finished:
+                    answer.body.drain()
+                if events:
+                    yield events
+        finally:
+            answer.body.close()
+
+    async def _refuse(self, answer: Answer) -> NoReturn:
+        raise refusal(
+            self._name,
+            answer.status,
+            await answer.read_at_most(MAX_ERROR_BODY_BYTES),
+            retry_after=answer.header("retry-after"),
+            secrets=self._headers.values(),
+        )
+
+
+def request_body(request: ModelRequest, compat: Compat) -> bytes:
+    """Return the JSON body that asks for `request`, shaped for what the upstream understands."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [_message(message, compat) for message in request.messages],
+        "stream": True,
+    }
+    if compat.supports_usage_in_streaming:
+        body["stream_options"] = {"include_usage": True}
+    body.update(msgspec.to_builtins(request.sampling))
+    if (limit := body.pop("max_tokens", None)) is not None:
+        body[compat.max_tokens_field] = limit
+    if request.tools and compat.supports_tools and request.tool_choice != "none":
+        body["tools"] = [_tool(tool) for tool in request.tools]
+        if request.tool_choice is not None:
+            body["tool_choice"] = _tool_choice(request.tool_choice)
+    else:
+        body.pop("parallel_tool_calls", None)
+    return msgspec.json.encode(body)
+
+
+def _tool_choice(choice: str | tuple[str, str]) -> object:
+    if isinstance(choice, str):
+        return choice
+    return {"type": "function", "function": {"name": choice[1]}}
+
+
+def _message(message: Message, compat: Compat) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role}
+    if message.tool_calls:
+        wire["content"] = message.content or None
+        wire["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    elif isinstance(message.content, str):
+        wire["content"] = message.content
+    elif compat.requires_string_content:
+        wire["content"] = "".join(part.text for part in message.content if isinstance(part, TextPart))
+    else:
+        wire["content"] = [_part(part) for part in message.content]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        wire["name"] = message.name
+    return wire
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, ImagePart):
+        url = {"url": f"data:{part.media_type};base64,{part.data}"}
+        return {"type": "image_url", "image_url": url | ({"detail": part.detail} if part.detail else {})}
+    return {"type": "text", "text": part.text}
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    given = {key: value for key, value in msgspec.to_builtins(tool).items() if value is not None}
+    return {"type": "function", "function": given}
+
+
+def _usage(wire: _Usage) -> Usage:
+    prompt, completion = wire.prompt_tokens or 0, wire.completion_tokens or 0
+    prompt_details, completion_details = wire.prompt_tokens_details, wire.completion_tokens_details
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=wire.total_tokens if wire.total_tokens is not None else prompt + completion,
+        cached_tokens=prompt_details.cached_tokens if prompt_details else None,
+        reasoning_tokens=completion_details.reasoning_tokens if completion_details else None,
+    )
+
+
+_fits: type[Provider] = OpenAICompletions

@@ -1,0 +1,107 @@
+"""What a provider's refusal means for the caller: one table from status and body to our errors.
+
+The provider's own words are passed on, because they say what to change, but cut to 2 KB and
+with anything that looks like a credential taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from openclaw_twisted.errors import (
+    ContextLengthError,
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamRateLimitError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+)
+
+__all__ = ["MAX_ERROR_BODY_BYTES", "redact", "refusal"]
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_MESSAGE_CHARACTERS = 2000
+MAX_RETRY_AFTER_SECONDS = 120.0
+MIN_SECRET_CHARACTERS = 8
+
+_CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|key|token)[-_][\w-]{8,}\S*)")
+_TOO_LONG = re.compile(
+    r"(?i)context.?(?:length|size|window)|maximum context|too many tokens|prompt is too long"
+)
+
+
+def refusal(
+    name: str,
+    status: int,
+    body: bytes,
+    *,
+    retry_after: str | None = None,
+    secrets: Iterable[str] = (),
+) -> UpstreamError:
+    """Return the error that the provider's answer `status` with `body` stands for.
+
+    `name` is what the provider is called in messages; `retry_after` the header of that name;
+    `secrets` are texts that must not be passed on whatever they look like.
+    """
+    said = redact(_message_in(body), secrets)
+    words = f": {said}" if said else ""
+    match status:
+        case 401 | 403:
+            return UpstreamAuthError(
+                f"The gateway's credentials for provider {name} were refused ({status}). Check its apiKey."
+            )
+        case 400 | 413 | 422 if _TOO_LONG.search(said):
+            return ContextLengthError(f"{name} refused the request{words}")
+        case 408 | 504:
+            return UpstreamTimeoutError(f"{name} timed out ({status}){words}")
+        case 429:
+            return UpstreamRateLimitError(
+                f"{name} is rate limiting{words}", retry_after_seconds=_seconds(retry_after)
+            )
+        case 503 | 529:
+            return UpstreamError(
+                f"{name} is overloaded ({status}){words}", retry_after_seconds=_seconds(retry_after) or 1.0
+            )
+        case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            ours = HTTPStatus.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_REQUEST
+            return UpstreamRejectedError(f"{name} refused the request ({status}){words}", status=ours)
+        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return UpstreamError(
+                f"{name} answered with a redirect, which is not followed. Check its baseUrl."
+            )
+        case _:
+            return UpstreamError(f"{name} failed ({status}){words}")
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return `text` on one line, cut to 2,000 characters, without credentials."""
+    for secret in secrets:
+        for piece in secret.split():
+            if len(piece) >= MIN_SECRET_CHARACTERS:
+                text = text.replace(piece, "***")
+    text = _CREDENTIAL.sub("***", text)
+    return " ".join(text.split())[:MAX_MESSAGE_CHARACTERS]
+
+
+def _message_in(body: bytes) -> str:
+    try:
+        said: Any = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        # HTML and the like say nothing that a caller could use.
+        return "" if body.lstrip().startswith(b"<") else body.decode("utf-8", "replace")
+    for key in ("error", "message", "detail"):
+        if isinstance(said, dict) and key in said:
+            said = said[key]
+    return said if isinstance(said, str) else ""
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return min(max(float(text or ""), 0.0), MAX_RETRY_AFTER_SECONDS)
+    except ValueError:
+        return None
