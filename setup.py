@@ -9,13 +9,29 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = (HERE / "openclaw_twisted" / "__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
+PACKAGE = (HERE / "openclaw_twisted" / "__init__.py").read_text(encoding="utf-8")
+VERSION = PACKAGE.split('__version__ = "')[1].split('"')[0]
 
 setup(
     name="openclaw-twisted",
     version=VERSION,
     description="An event-driven gateway that lets OpenAI clients talk to your own agents.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="openclaw-twisted contributors",
     license="MIT",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     package_dir={"": "."},
     packages=[*find_packages(include=["openclaw_twisted", "openclaw_twisted.*"]), "twisted.plugins"],
