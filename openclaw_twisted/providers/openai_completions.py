@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, TextPart, ToolSpec, Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
@@ -26,17 +27,7 @@ from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
 from openclaw_twisted.providers.upstream import Answer, Upstream
 from openclaw_twisted.sse import Decoder, EventTooLargeError
 
-__all__ = ["Compat", "OpenAICompletions", "StreamReader", "request_body"]
-
-
-class Compat(msgspec.Struct, frozen=True, kw_only=True):
-    """What one upstream understands differently from OpenAI."""
-
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    supports_usage_in_streaming: bool = True
-    supports_developer_role: bool = False
-    requires_string_content: bool = False
-    supports_tools: bool = True
+__all__ = ["OpenAICompletions", "StreamReader", "request_body"]
 
 
 class _Function(msgspec.Struct):
@@ -186,7 +177,7 @@ class OpenAICompletions:
         name: str,
         base_url: str,
         headers: Mapping[str, str],
-        compat: Mapping[str, Compat] | None = None,
+        compat: Mapping[str, CompatSettings] | None = None,
     ) -> None:
         self._upstream = upstream
         self._name = name
@@ -199,7 +190,7 @@ class OpenAICompletions:
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
-        body = request_body(request, self._compat.get(request.model, Compat()))
+        body = request_body(request, self._compat.get(request.model, CompatSettings()))
         answer = await self._upstream.post(self._url, self._headers, body)
         try:
             if answer.status != HTTPStatus.OK:
@@ -225,19 +216,19 @@ class OpenAICompletions:
         )
 
 
-def request_body(request: ModelRequest, compat: Compat) -> bytes:
+def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     """Return the JSON body that asks for `request`, shaped for what the upstream understands."""
     body: dict[str, Any] = {
         "model": request.model,
         "messages": [_message(message, compat) for message in request.messages],
         "stream": True,
     }
-    if compat.supports_usage_in_streaming:
+    if compat.supports_usage_in_streaming is not False:
         body["stream_options"] = {"include_usage": True}
     body.update(msgspec.to_builtins(request.sampling))
     if (limit := body.pop("max_tokens", None)) is not None:
-        body[compat.max_tokens_field] = limit
-    if request.tools and compat.supports_tools and request.tool_choice != "none":
+        body[compat.max_tokens_field or "max_tokens"] = limit
+    if request.tools and compat.supports_tools is not False and request.tool_choice != "none":
         body["tools"] = [_tool(tool) for tool in request.tools]
         if request.tool_choice is not None:
             body["tool_choice"] = _tool_choice(request.tool_choice)
@@ -252,7 +243,7 @@ def _tool_choice(choice: str | tuple[str, str]) -> object:
     return {"type": "function", "function": {"name": choice[1]}}
 
 
-def _message(message: Message, compat: Compat) -> dict[str, Any]:
+def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": message.role}
     if message.tool_calls:
         wire["content"] = message.content or None

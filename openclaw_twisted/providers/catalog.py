@@ -1,0 +1,50 @@
+"""Which provider a model name means: `provider/model`, or an alias that the settings give it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.errors import AgentNotFoundError
+from openclaw_twisted.events import ProviderEvent
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """Every provider behind one: the first part of a model's name says who is asked."""
+
+    def __init__(
+        self, providers: Mapping[str, Provider], *, aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self._providers = providers
+        self._aliases = aliases or {}
+
+    def check(self, model: str) -> None:
+        """Raise `AgentNotFoundError` for a provider nobody configured, else what that provider knows."""
+        provider, name = self._find(model)
+        provider.check(name)
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        """Pass the request to its provider, under the provider's own name of the model."""
+        provider, name = self._find(request.model)
+        async with aclosing(provider.respond(msgspec.structs.replace(request, model=name))) as answer:
+            async for events in answer:
+                yield events
+
+    def _find(self, model: str) -> tuple[Provider, str]:
+        model = self._aliases.get(model, model)
+        provider_id, slash, name = model.partition("/")
+        if slash and name and provider_id in self._providers:
+            return self._providers[provider_id], name
+        known = ", ".join(sorted(self._providers)) or "none"
+        raise AgentNotFoundError(
+            f'No provider for model "{model[:100]}". Write it as "provider/model"; configured providers: {known}. '
+            "Providers are configured under models.providers."
+        )
+
+
+_fits: type[Provider] = Catalog

@@ -1,0 +1,112 @@
+"""One run's events on their way to its listeners: in order, in batches, with a replay for latecomers.
+
+A listener subscribes and gets, first, everything so far (stretches of text joined, so that a replay
+costs what the reply is long, not how many pieces it came in) and then each batch as it happens. A
+listener that holds can pause: while any holding listener is paused, `flowing` makes the run wait,
+which is what slows the upstream down to the speed of the slowest reader it is told to respect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from openclaw_twisted.boundaries import Listener
+from openclaw_twisted.events import ReasoningDelta, RunEvent, TextDelta
+
+__all__ = ["Feed", "Subscription"]
+
+# Joining copies, so stretches are closed at this size: appending stays cheap however long the reply.
+JOINED_CHARACTERS = 4096
+
+
+class Subscription:
+    """A listener's hold on a feed: pause it, go on, or leave."""
+
+    def __init__(self, feed: Feed, listener: Listener) -> None:
+        self._feed = feed
+        self._listener = listener
+
+    def pause(self) -> None:
+        """Ask the run to wait; saying it twice changes nothing."""
+        self._feed.hold(self)
+
+    def resume(self) -> None:
+        """Let the run go on."""
+        self._feed.release(self)
+
+    def cancel(self) -> None:
+        """Stop listening."""
+        self._feed.release(self)
+        self._feed.leave(self)
+
+    def deliver(self, events: Sequence[RunEvent]) -> None:
+        """Hand the next batch to the listener."""
+        self._listener.run_events(events)
+
+
+class Feed:
+    """The events of one run."""
+
+    def __init__(self) -> None:
+        self._so_far: list[RunEvent] = []
+        self._subscriptions: list[Subscription] = []
+        self._holding: set[Subscription] = set()
+        self._waiting: Deferred[None] | None = None
+
+    def subscribe(self, listener: Listener) -> Subscription:
+        """Give `listener` all events so far and every one to come."""
+        subscription = Subscription(self, listener)
+        if self._so_far:
+            subscription.deliver(tuple(self._so_far))
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def publish(self, events: Sequence[RunEvent]) -> None:
+        """Hand a batch to every listener."""
+        for event in events:
+            self._keep(event)
+        for subscription in tuple(self._subscriptions):
+            subscription.deliver(events)
+
+    def flowing(self) -> Deferred[None] | None:
+        """Return None when nobody holds the run up, else a Deferred that fires when it may go on."""
+        if not self._holding:
+            return None
+        self._waiting = Deferred(self._no_longer_waiting)
+        return self._waiting
+
+    def hold(self, subscription: Subscription) -> None:
+        """Make the run wait for this subscription."""
+        self._holding.add(subscription)
+
+    def release(self, subscription: Subscription) -> None:
+        """Stop waiting for this subscription."""
+        self._holding.discard(subscription)
+        if not self._holding and self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget this subscription."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def _no_longer_waiting(self, _waiting: Deferred[None]) -> None:
+        self._waiting = None
+
+    def _keep(self, event: RunEvent) -> None:
+        last = self._so_far[-1] if self._so_far else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+            if len(last.text) < JOINED_CHARACTERS:
+                self._so_far[-1] = TextDelta(last.text + event.text)
+                return
+        elif (
+            isinstance(event, ReasoningDelta)
+            and isinstance(last, ReasoningDelta)
+            and len(last.text) < JOINED_CHARACTERS
+        ):
+            self._so_far[-1] = ReasoningDelta(last.text + event.text)
+            return
+        self._so_far.append(event)

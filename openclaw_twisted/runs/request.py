@@ -1,0 +1,38 @@
+"""What every door hands in: one run, wherever it was asked for."""
+
+from __future__ import annotations
+
+import uuid
+
+import msgspec
+
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.content import Message, ToolSpec
+from openclaw_twisted.session_key import SessionKey
+
+__all__ = ["RunRequest", "new_run_id"]
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent run: who answers, in which session, to what.
+
+    `models` names the models to try in order, each as `provider/model`. `messages` are the client's
+    conversation without system messages; those come as `instructions`, placed after the agent's own
+    system prompt and never stored. `timeout_seconds` bounds the run, 0 is no bound.
+    """
+
+    run_id: str
+    agent_id: str
+    session_key: SessionKey
+    models: tuple[str, ...]
+    messages: tuple[Message, ...]
+    instructions: tuple[str, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str | tuple[str, str] | None = None
+    sampling: Sampling = Sampling()
+    timeout_seconds: float = 0.0
+
+
+def new_run_id() -> str:
+    """Return a fresh run id, a UUID as text."""
+    return str(uuid.uuid4())

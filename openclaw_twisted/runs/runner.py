@@ -1,0 +1,289 @@
+"""The floor's only door: start runs, find them, stop them, let them end.
+
+The flow of one run:
+1. `start` refuses what cannot work (no such model, queue full, shutting down) before anything is said;
+2. the run waits for its session's turn and a place (`lanes`);
+3. history and system prompt are gathered, the question is put together and asked (`turn`);
+4. the turn is stored: a session's turn durably, a stateless one off the hot path;
+5. only then listeners hear that the run finished, so "finished" means "kept".
+
+A run that is cancelled or breaks off after some text is stored as interrupted; one that fails before
+any text leaves its session as it was, so that trying again does not double the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from openclaw_twisted.boundaries import ModelRequest, Provider, RunRecord, RunStatus, SessionStore, TurnRecord
+from openclaw_twisted.content import Message
+from openclaw_twisted.errors import (
+    CancelledRunError,
+    GatewayError,
+    InternalError,
+    NoProviderError,
+    OverloadedError,
+    UpstreamTimeoutError,
+)
+from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
+from openclaw_twisted.runs.feed import Feed
+from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.lifecycle import new_lifecycle
+from openclaw_twisted.runs.request import RunRequest
+from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
+
+__all__ = ["Abilities", "Run", "Runner"]
+
+NO_MODEL = (
+    "No model is configured. Set agents.defaults.model and its provider under models.providers, or run a local "
+    "one: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What a runner is handed: who answers, what each agent is told, where turns are kept.
+
+    `prompt` gives the system prompt of an agent id; `keep_stateless` says whether stateless runs are kept.
+    """
+
+    provider: Provider
+    prompt: Callable[[str], Awaitable[str]]
+    store: SessionStore
+    keep_stateless: bool = True
+
+
+class Run:
+    """One run as its doors see it: listen to its feed, wait for its result, cancel it."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.request = request
+        self.feed = Feed()
+        self.lifecycle = new_lifecycle()
+        self.reply = Reply()
+        self.added: tuple[Message, ...] = ()
+        self.started_at = 0.0
+        self.stopped_by: GatewayError | None = None
+        self.work: Deferred[RunFinished] | None = None
+        self._waiting: list[Deferred[RunFinished]] = []
+        self._result: RunFinished | Failure | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        return self.lifecycle.status()
+
+    def result(self) -> Deferred[RunFinished]:
+        """Wait for the end; fails with the run's `GatewayError`.
+
+        Cancelling stops the waiting, not the run.
+        """
+        waiter: Deferred[RunFinished] = Deferred(self._stop_waiting)
+        self._waiting.append(waiter)
+        if self._result is not None:
+            self.settle(self._result)
+        return waiter
+
+    def cancel(self, reason: GatewayError | None = None) -> None:
+        """Stop the run and close its upstream connection now; an ended run stays as it is."""
+        if self._result is None and self.work is not None and self.stopped_by is None:
+            self.stopped_by = reason or CancelledRunError("The run was cancelled.")
+            self.work.cancel()
+
+    def settle(self, result: RunFinished | Failure) -> None:
+        """Tell everybody who waits how the run ended."""
+        self._result = result
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if isinstance(result, Failure):
+                waiter.errback(result)
+            else:
+                waiter.callback(result)
+
+    def _stop_waiting(self, waiter: Deferred[RunFinished]) -> None:
+        self._waiting.remove(waiter)
+
+
+class Runner:
+    """Runs agents: the only way from a door to a model."""
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, abilities: Abilities, lanes: Lanes, *, now: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self._abilities = abilities
+        self._lanes = lanes
+        self._now = now
+        self._runs: dict[str, Run] = {}
+        self._draining = False
+        self._idle: Deferred[None] | None = None
+
+    def start(self, request: RunRequest) -> Run:
+        """Start a run and return it at once.
+
+        Raises `AgentNotFoundError`, `NoProviderError` or `ModelNotReadyError` when no model can answer,
+        `OverloadedError` when too many wait or the gateway is shutting down.
+        """
+        if self._draining:
+            raise OverloadedError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
+        self._check(request.models)
+        self._lanes.admit(str(request.session_key))
+        run = Run(request)
+        self._runs[request.run_id] = run
+        run.work = Deferred.fromCoroutine(self._work(run))
+        run.work.addBoth(self._ended, run, self._limit(run))
+        return run
+
+    def find(self, run_id: str) -> Run | None:
+        """Return a run that has not ended."""
+        return self._runs.get(run_id)
+
+    def active(self) -> tuple[Run, ...]:
+        """Return the runs that have not ended, oldest first."""
+        return tuple(self._runs.values())
+
+    async def drain(self, seconds: float) -> None:
+        """Start nothing more, wait up to `seconds` for what runs, then stop the rest."""
+        self._draining = True
+        if self._runs:
+            self._idle = Deferred()
+            timer = self._clock.callLater(seconds, self._stop_all)
+            await self._idle
+            if timer.active():
+                timer.cancel()
+
+    def _check(self, models: tuple[str, ...]) -> None:
+        if not models:
+            raise NoProviderError(NO_MODEL)
+        refusals: list[GatewayError] = []
+        for model in models:
+            try:
+                self._abilities.provider.check(model)
+            except GatewayError as refused:
+                refusals.append(refused)
+            else:
+                return
+        raise refusals[0]
+
+    def _stop_all(self) -> None:
+        for run in self.active():
+            run.cancel(OverloadedError("The gateway is shutting down.", retry_after_seconds=5))
+
+    async def _work(self, run: Run) -> RunFinished:
+        async with self._lanes.turn(str(run.request.session_key)):
+            run.lifecycle.begin()
+            run.started_at = self._now()
+            run.feed.publish((RunStarted(run.started_at),))
+            try:
+                await ask(self._abilities.provider, await self._question(run), feed=run.feed, reply=run.reply)
+            except CancelledError:
+                await self._keep_interrupted(run, run.stopped_by)
+                raise
+            except GatewayError as error:
+                await self._keep_interrupted(run, error)
+                raise
+            await self._keep(run, self._record(run, "finished"), (*run.added, run.reply.message()))
+        reply = run.reply
+        return RunFinished(
+            message=reply.message(), reason=reply.reason or "stop", usage=reply.usage, at=self._now()
+        )
+
+    async def _question(self, run: Run) -> ModelRequest:
+        request, store = run.request, self._abilities.store
+        history: tuple[Message, ...] = ()
+        if not request.session_key.stateless:
+            await store.begin(self._record(run, "running"))
+            history = tuple(kept.message for kept in await store.history(str(request.session_key)))
+        run.added = new_messages(request, has_history=bool(history))
+        system_prompt = await self._abilities.prompt(request.agent_id)
+        return compose(request, system_prompt=system_prompt, history=history, added=run.added)
+
+    async def _keep_interrupted(self, run: Run, error: GatewayError | None) -> None:
+        # Tool calls of an incomplete answer may be cut in two, so only its text is worth keeping.
+        text = run.reply.text
+        messages = (*run.added, Message(role="assistant", content=text)) if text else ()
+        status: RunStatus = "cancelled" if isinstance(error, CancelledRunError) else "failed"
+        await self._keep(run, self._record(run, status, error=error), messages, interrupted=True)
+
+    async def _keep(
+        self, run: Run, record: RunRecord, messages: tuple[Message, ...], *, interrupted: bool = False
+    ) -> None:
+        turn = TurnRecord(run=record, messages=messages, interrupted=interrupted)
+        if not run.request.session_key.stateless:
+            await self._abilities.store.commit(turn)
+        elif self._abilities.keep_stateless:
+            self._abilities.store.note(turn)
+
+    def _record(self, run: Run, status: RunStatus, *, error: GatewayError | None = None) -> RunRecord:
+        request = run.request
+        return RunRecord(
+            run_id=request.run_id,
+            session_key=str(request.session_key),
+            agent_id=request.agent_id,
+            model=request.models[0],
+            status=status,
+            started_at=run.started_at,
+            ended_at=None if status == "running" else self._now(),
+            finish_reason=run.reply.reason,
+            error_code=error.code or error.kind if error else None,
+            usage=run.reply.usage,
+        )
+
+    def _limit(self, run: Run) -> IDelayedCall | None:
+        seconds = run.request.timeout_seconds
+        if not seconds:
+            return None
+        error = UpstreamTimeoutError(f"The run took longer than {seconds:g} s and was stopped.")
+        return self._clock.callLater(seconds, run.cancel, error)
+
+    def _ended(self, result: RunFinished | Failure, run: Run, limit: IDelayedCall | None) -> None:
+        if limit is not None and limit.active():
+            limit.cancel()
+        del self._runs[run.request.run_id]
+        if isinstance(result, Failure):
+            error = self._meaning(result, run)
+            if isinstance(error, CancelledRunError):
+                run.lifecycle.cancel()
+            else:
+                run.lifecycle.fail()
+            run.feed.publish((RunFailed(error, self._now()),))
+            run.settle(Failure(error))
+        else:
+            run.lifecycle.finish()
+            run.feed.publish((result,))
+            run.settle(result)
+        self._tell(run)
+        if self._idle is not None and not self._runs:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _meaning(self, failure: Failure, run: Run) -> GatewayError:
+        if run.stopped_by is not None:
+            return run.stopped_by
+        if isinstance(failure.value, GatewayError):
+            return failure.value
+        if failure.check(CancelledError):
+            return CancelledRunError("The run was cancelled.")
+        self._log.failure("run {run_id} hit a defect", failure=failure, run_id=run.request.run_id)
+        return InternalError("The gateway hit a defect; its log tells more under this run's id.")
+
+    def _tell(self, run: Run) -> None:
+        usage = run.reply.usage
+        self._log.info(
+            "run {run_id} {status}: agent {agent_id}, model {model}, {seconds:.3f} s, {tokens} tokens",
+            run_id=run.request.run_id,
+            session_key=str(run.request.session_key),
+            status=run.status,
+            agent_id=run.request.agent_id,
+            model=run.request.models[0],
+            seconds=self._now() - run.started_at if run.started_at else 0.0,
+            tokens=usage.total_tokens if usage else "?",
+        )

@@ -1,0 +1,102 @@
+"""One turn: put the question together, ask, gather the answer.
+
+The rule for history: a session that has messages takes from the request only what follows the last
+assistant message in it (when nothing follows, from the last user message on), because clients resend
+the whole conversation each time; an empty session is seeded with all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage
+from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.runs.feed import Feed
+from openclaw_twisted.runs.request import RunRequest
+
+__all__ = ["Reply", "ask", "compose", "new_messages"]
+
+
+class Reply:
+    """An answer as far as it has come; `reason` is None until it is complete."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self.reason: FinishReason | None = None
+        self.usage: Usage | None = None
+
+    def take(self, events: Sequence[ProviderEvent]) -> None:
+        """Add a batch."""
+        for event in events:
+            if isinstance(event, TextDelta):
+                self._text.append(event.text)
+            elif isinstance(event, ToolCallDelta):
+                call = self._calls.setdefault(event.index, [event.id or "", event.name or ""])
+                call.append(event.arguments)
+            elif isinstance(event, Finished):
+                self.reason = event.reason
+                self.usage = event.usage
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return "".join(self._text)
+
+    def message(self) -> Message:
+        """Return the assistant message; in an incomplete answer its tool calls may be cut short."""
+        return Message(
+            role="assistant",
+            content=self.text,
+            tool_calls=tuple(
+                ToolCall(id=call[0], name=call[1], arguments="".join(call[2:]))
+                for _, call in sorted(self._calls.items())
+            ),
+        )
+
+
+def new_messages(request: RunRequest, *, has_history: bool) -> tuple[Message, ...]:
+    """Return what the request adds to its session."""
+    messages = request.messages
+    if not has_history:
+        return messages
+    last = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
+    added = messages[last + 1 :]
+    if added:
+        return added
+    last_user = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
+    return messages[last_user:]
+
+
+def compose(
+    request: RunRequest, *, system_prompt: str, history: Sequence[Message], added: Sequence[Message]
+) -> ModelRequest:
+    """Return the question: the system prompt and the client's instructions, then the conversation."""
+    system = "\n\n".join(text for text in (system_prompt, *request.instructions) if text)
+    opening = (Message(role="system", content=system),) if system else ()
+    return ModelRequest(
+        model=request.models[0],
+        fallbacks=request.models[1:],
+        messages=(*opening, *history, *added),
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+        sampling=request.sampling,
+    )
+
+
+async def ask(provider: Provider, question: ModelRequest, *, feed: Feed, reply: Reply) -> None:
+    """Put the question to the provider; publish and gather the answer as it comes.
+
+    Raises what the provider raises; `reply` then holds what had arrived.
+    """
+    async with aclosing(provider.respond(question)) as answer:
+        async for events in answer:
+            reply.take(events)
+            published = [event for event in events if not isinstance(event, Finished)]
+            if published:
+                feed.publish(published)
+            held_up = feed.flowing()
+            if held_up is not None:
+                await held_up
