@@ -19,6 +19,8 @@ __all__ = [
     "GatewayError",
     "InternalError",
     "InvalidRequestError",
+    "MethodNotAllowedError",
+    "MisdirectedError",
     "ModelNotReadyError",
     "NoProviderError",
     "NotFoundError",
@@ -26,9 +28,12 @@ __all__ = [
     "Problem",
     "RateLimitedError",
     "StorageError",
+    "TooLargeError",
     "UnauthorizedError",
+    "UnsupportedMediaTypeError",
     "UpstreamAuthError",
     "UpstreamError",
+    "UpstreamOverloadedError",
     "UpstreamRateLimitError",
     "UpstreamRejectedError",
     "UpstreamTimeoutError",
@@ -89,6 +94,13 @@ class InvalidRequestError(GatewayError):
     kind = "invalid_request_error"
 
 
+class MisdirectedError(GatewayError):
+    """The request names a host that the gateway does not answer to."""
+
+    code = "misdirected_host"
+    kind = "invalid_request_error"
+
+
 class UnauthorizedError(GatewayError):
     """No secret, or the wrong one."""
 
@@ -114,6 +126,31 @@ class NotFoundError(GatewayError):
     """There is nothing at this address, or it is switched off."""
 
     code = "not_found"
+    kind = "invalid_request_error"
+
+
+class MethodNotAllowedError(GatewayError):
+    """The address exists, but not for this method; `allowed` lists those it has."""
+
+    code = "method_not_allowed"
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    """The body is not what the endpoint reads."""
+
+    code = "unsupported_media_type"
+    kind = "invalid_request_error"
+
+
+class TooLargeError(GatewayError):
+    """The body exceeds the endpoint's limit."""
+
+    code = "request_too_large"
     kind = "invalid_request_error"
 
 
@@ -159,6 +196,12 @@ class UpstreamError(GatewayError):
     """The provider could not be reached, broke off, or answered nonsense."""
 
     code = "upstream_unavailable"
+
+
+class UpstreamOverloadedError(UpstreamError):
+    """The provider said that it cannot answer just now."""
+
+    code = "upstream_overloaded"
 
 
 class UpstreamTimeoutError(UpstreamError):
