@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.resources
 import io
 import json
+import re
 import subprocess
 import sys
 import unittest
@@ -69,11 +70,9 @@ class InstallationTests(SynchronousTestCase):
 
     def test_every_file_of_the_package_is_shipped(self) -> None:
         source = CHECKOUT / "openclaw_twisted"
-        wanted = {
-            str(file.relative_to(source))
-            for file in source.rglob("*")
-            if file.is_file() and "__pycache__" not in file.parts
-        }
+        files = [file.relative_to(source) for file in source.rglob("*") if file.is_file()]
+        caches = re.compile(r"__pycache__|\..*")
+        wanted = {str(file) for file in files if not any(caches.fullmatch(part) for part in file.parts)}
         self.assertIn("py.typed", wanted)
         shipped = importlib.resources.files("openclaw_twisted")
         self.assertEqual([], sorted(name for name in wanted if not shipped.joinpath(name).is_file()))
