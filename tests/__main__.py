@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import pkgutil
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -82,6 +83,7 @@ def _leave_the_checkout() -> None:
     package = importlib.util.module_from_spec(spec)
     sys.modules["tests"] = package
     spec.loader.exec_module(package)
+    pkgutil.get_importer(str(CHECKOUT))  # or trial's search warns that nobody looked into it
 
 
 def _ids(reported: list[tuple[Any, ...]]) -> set[str]:
