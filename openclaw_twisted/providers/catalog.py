@@ -42,8 +42,8 @@ class Catalog:
             return self._providers[provider_id], name
         known = ", ".join(sorted(self._providers)) or "none"
         raise AgentNotFoundError(
-            f'No provider for model "{model[:100]}". Write it as "provider/model"; configured providers: {known}. '
-            "Providers are configured under models.providers."
+            f'No provider for model "{model[:100]}". Write it as "provider/model"; '
+            f"providers are configured under models.providers, at present: {known}."
         )
 
 

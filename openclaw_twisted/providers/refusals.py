@@ -17,6 +17,7 @@ from openclaw_twisted.errors import (
     ContextLengthError,
     UpstreamAuthError,
     UpstreamError,
+    UpstreamOverloadedError,
     UpstreamRateLimitError,
     UpstreamRejectedError,
     UpstreamTimeoutError,
@@ -64,8 +65,8 @@ def refusal(
                 f"{name} is rate limiting{words}", retry_after_seconds=_seconds(retry_after)
             )
         case 503 | 529:
-            return UpstreamError(
-                f"{name} is overloaded ({status}){words}", retry_after_seconds=_seconds(retry_after) or 1.0
+            return UpstreamOverloadedError(
+                f"{name} is overloaded ({status}){words}", retry_after_seconds=_seconds(retry_after)
             )
         case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             ours = HTTPStatus.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_REQUEST

@@ -78,18 +78,35 @@ class _Handovers:
 
 
 class Lanes:
-    """Turns at sessions; `max_concurrent` None is no limit, `max_waiting` bounds all who wait together."""
+    """Turns at sessions.
 
-    def __init__(self, *, max_concurrent: int | None = None, max_waiting: int = 1000) -> None:
+    `max_concurrent` bounds those who run (None is no limit), `max_waiting` all who wait together,
+    `max_waiting_in_lane` those who wait in one session.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrent: int | None = None,
+        max_waiting: int = 512,
+        max_waiting_in_lane: int = 32,
+    ) -> None:
         self._handovers = _Handovers()
         self._lanes: dict[str, _Turnstile] = {}
         self._places = _Turnstile(max_concurrent or float("inf"), self._handovers, lambda: None)
         self._max_waiting = max_waiting
+        self._max_waiting_in_lane = max_waiting_in_lane
         self._waiting = 0
 
     def admit(self, lane: str) -> None:
         """Raise `OverloadedError` when a run on `lane` would have to wait and too many wait already."""
-        must_wait = lane in self._lanes or self._places.free <= 0
+        turnstile = self._lanes.get(lane)
+        if turnstile is not None and len(turnstile.queue) >= self._max_waiting_in_lane:
+            raise OverloadedError(
+                f"{len(turnstile.queue)} runs are waiting in this session already. Try again soon.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
+        must_wait = turnstile is not None or self._places.free <= 0
         if must_wait and self._waiting >= self._max_waiting:
             raise OverloadedError(
                 f"{self._waiting} runs are waiting already. Try again soon.",

@@ -41,8 +41,8 @@ from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
 __all__ = ["Abilities", "Run", "Runner"]
 
 NO_MODEL = (
-    "No model is configured. Set agents.defaults.model and its provider under models.providers, or run a local "
-    "one: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull"
+    "No model is configured. Set agents.defaults.model and its provider under models.providers, "
+    "or run a local one: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull"
 )
 
 

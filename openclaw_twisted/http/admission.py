@@ -1,0 +1,164 @@
+"""Who gets in, decided from the head of a request, before a byte of its body is read.
+
+The order of checks is part of the contract: Host, path, method, caller, scope, origin, size, type. A
+caller is authorised by the route that was matched, never by the text of the path, and a route without a
+scope is nobody's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol
+
+from twisted.web.http_headers import Headers
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import MapAdapter
+
+from openclaw_twisted.auth.addresses import (
+    ClientAddress,
+    HostRule,
+    OriginRule,
+    TrustedProxies,
+    client_address,
+)
+from openclaw_twisted.auth.credentials import from_headers
+from openclaw_twisted.auth.gate import Gate, Identity
+from openclaw_twisted.auth.scopes import authorise, needed
+from openclaw_twisted.errors import (
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+
+__all__ = ["Admission", "Admitted", "Doorkeeping", "Head", "Route"]
+
+# Bodies that no endpoint reads are thrown away up to this size; above it the connection is closed.
+MAX_DISCARDED_BYTES = 64 * 1024
+
+# Encoded dots, slashes (outside model ids), backslashes and NULs, doubled slashes: forms that two
+# readers of one path could read differently.
+_AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
+_MODEL_PATH = b"/v1/models/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A request's head as it came off the wire; `length` is None when the body is chunked."""
+
+    method: bytes
+    path: bytes
+    version: bytes
+    headers: Headers
+    peer: str
+    length: int | None
+    tls: bool = False
+
+
+class Route(Protocol):
+    """What admission needs to know of a route."""
+
+    name: str
+    max_body_bytes: int
+    disabled_because: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A request that may have its body read: the route, and who asks."""
+
+    route: Route
+    identity: Identity
+    client: ClientAddress
+    max_body_bytes: int
+    origin: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doorkeeping:
+    """The rules that both doors share."""
+
+    hosts: HostRule
+    origins: OriginRule
+    proxies: TrustedProxies
+    gate: Gate
+
+
+class Admission:
+    """The checks of the HTTP door."""
+
+    def __init__(self, rules: Doorkeeping, matcher: MapAdapter, routes: Mapping[str, Route]) -> None:
+        self._rules = rules
+        self._matcher = matcher
+        self._routes = routes
+
+    def admit(self, head: Head) -> Admitted:
+        """Return who asks for what, or raise the `GatewayError` that says why not."""
+        rules = self._rules
+        authority = rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
+        route, arguments = self._match(head)
+        client = client_address(head.peer, head.headers, rules.proxies)
+        if needed(route.name) is None:
+            identity = Identity("anyone", frozenset())
+        else:
+            identity = rules.gate.check(from_headers(head.headers), client)
+            authorise(identity.scopes, route.name)
+        origin = None
+        if head.method != b"GET":
+            origin = rules.origins.check(head.headers, authority, tls=head.tls)
+        self._check_body(head, route)
+        return Admitted(
+            route=route,
+            identity=identity,
+            client=client,
+            max_body_bytes=route.max_body_bytes or MAX_DISCARDED_BYTES,
+            origin=origin,
+            arguments=arguments,
+        )
+
+    def _match(self, head: Head) -> tuple[Route, Mapping[str, str]]:
+        path = head.path.partition(b"?")[0]
+        in_model_id = path.startswith(_MODEL_PATH)
+        if _AMBIGUOUS.search(path) or (b"%2f" in path.lower() and not in_model_id):
+            raise InvalidRequestError("The path has an ambiguous form. Send it plain.")
+        try:
+            text = _unquote(path)
+        except UnicodeDecodeError:
+            raise InvalidRequestError("The path is not valid UTF-8.") from None
+        try:
+            name, arguments = self._matcher.match(text, method=head.method.decode("latin-1"))
+        except MethodNotAllowed as error:
+            allowed = tuple(sorted(error.valid_methods or ()))
+            raise MethodNotAllowedError(
+                f"This address takes {' and '.join(allowed)} only.", allowed=allowed
+            ) from None
+        except HTTPException as error:
+            assert error.code == HTTPStatus.NOT_FOUND  # no route of ours redirects
+            raise NotFoundError("There is nothing at this address.") from None
+        route = self._routes[name]
+        if route.disabled_because is not None:
+            raise NotFoundError(route.disabled_because)
+        return route, arguments
+
+    def _check_body(self, head: Head, route: Route) -> None:
+        if not route.max_body_bytes:
+            return
+        if head.length is not None and head.length > route.max_body_bytes:
+            raise TooLargeError(f"The request body exceeds {route.max_body_bytes} bytes.")
+        types = head.headers.getRawHeaders(b"content-type") or [b""]
+        if types[-1].partition(b";")[0].strip().lower() != b"application/json":
+            raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
+        encoding = head.headers.getRawHeaders(b"content-encoding") or [b"identity"]
+        if encoding[-1].strip().lower() != b"identity":
+            raise UnsupportedMediaTypeError("Send the body without Content-Encoding.")
+
+
+def _unquote(path: bytes) -> str:
+    pieces = path.split(b"%")
+    decoded = pieces[0] + b"".join(bytes.fromhex(piece[:2].decode()) + piece[2:] for piece in pieces[1:])
+    return decoded.decode("utf-8")

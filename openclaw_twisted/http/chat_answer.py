@@ -1,0 +1,243 @@
+"""What a chat completion looks like on the wire: one object, or a stream of chunks.
+
+A stream is: the role chunk, deltas, a chunk with the finish reason, the token counts when asked for, and
+`[DONE]`. A stream that fails ends with an error event and `[DONE]` and has no finish chunk, so that
+nobody takes half an answer for a whole one.
+https://platform.openai.com/docs/api-reference/chat-streaming/streaming
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from openclaw_twisted import content
+from openclaw_twisted.content import FinishReason
+from openclaw_twisted.events import (
+    ReasoningDelta,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    TextDelta,
+    ToolCallDelta,
+)
+from openclaw_twisted.http.endpoint import error_body
+from openclaw_twisted.http.stream import EventEncoder
+from openclaw_twisted.sse import DONE, encode
+
+__all__ = ["ChunkEncoder", "Heading", "completion"]
+
+
+class FunctionOut(msgspec.Struct, omit_defaults=True):
+    """A called function; in a stream its name comes first and its arguments in pieces."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallOut(msgspec.Struct, omit_defaults=True):
+    """A tool call or, with `index`, a piece of one."""
+
+    function: FunctionOut
+    index: int | None = None
+    id: str | None = None
+    type: Literal["function"] | None = None
+
+
+class MessageOut(msgspec.Struct):
+    """The assistant's whole message."""
+
+    content: str | None
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    tool_calls: list[ToolCallOut] | UnsetType = UNSET
+
+
+class DeltaOut(msgspec.Struct, omit_defaults=True):
+    """What a chunk adds."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCallOut, ...] = ()
+
+
+class PromptDetailsOut(msgspec.Struct):
+    """Where prompt tokens came from."""
+
+    cached_tokens: int
+
+
+class CompletionDetailsOut(msgspec.Struct):
+    """What completion tokens were spent on."""
+
+    reasoning_tokens: int
+
+
+class UsageOut(msgspec.Struct):
+    """Tokens as the provider counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetailsOut | UnsetType = UNSET
+    completion_tokens_details: CompletionDetailsOut | UnsetType = UNSET
+
+
+class ChoiceOut(msgspec.Struct):
+    """The one choice of a whole answer."""
+
+    message: MessageOut
+    finish_reason: FinishReason
+    index: int = 0
+    logprobs: None = None
+
+
+class CompletionOut(msgspec.Struct):
+    """A whole answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: tuple[ChoiceOut]
+    usage: UsageOut | UnsetType
+    object: Literal["chat.completion"] = "chat.completion"
+
+
+class ChunkChoiceOut(msgspec.Struct):
+    """The one choice of a chunk."""
+
+    delta: DeltaOut
+    finish_reason: FinishReason | None = None
+    index: int = 0
+    logprobs: None = None
+
+
+class ChunkOut(msgspec.Struct):
+    """A piece of a streamed answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: tuple[ChunkChoiceOut, ...]
+    usage: UsageOut | UnsetType | None
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+
+
+class Heading(msgspec.Struct, frozen=True):
+    """What every piece of one answer repeats: its id, when it began (seconds), the model as asked for."""
+
+    id: str
+    created: int
+    model: str
+
+
+def new_heading(now: float, model: str) -> Heading:
+    """Return the heading of an answer that begins now."""
+    return Heading(f"chatcmpl_{uuid.uuid4()}", int(now), model)
+
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def completion(heading: Heading, finished: RunFinished) -> bytes:
+    """Return a whole answer as JSON; token counts that the provider did not give are left out."""
+    message = finished.message
+    text = content.text_of(message)
+    calls = [
+        ToolCallOut(
+            id=call.id, type="function", function=FunctionOut(name=call.name, arguments=call.arguments)
+        )
+        for call in message.tool_calls
+    ]
+    said = MessageOut(content=text if text or not calls else None, tool_calls=calls or UNSET)
+    return _encode_json(
+        CompletionOut(
+            id=heading.id,
+            created=heading.created,
+            model=heading.model,
+            choices=(ChoiceOut(message=said, finish_reason=finished.reason),),
+            usage=_usage(finished.usage) if finished.usage else UNSET,
+        )
+    )
+
+
+class ChunkEncoder:
+    """Run events as chat completion chunks."""
+
+    def __init__(self, heading: Heading, *, include_usage: bool) -> None:
+        self._heading = heading
+        self._include_usage = include_usage
+
+    def opening(self) -> bytes:
+        """Return the role chunk."""
+        return self._chunk(DeltaOut(role="assistant", content=""))
+
+    def encode(self, events: Sequence[RunEvent]) -> bytes:
+        """Return the chunks for a batch; the last batch ends the stream."""
+        return b"".join(map(self._event, events))
+
+    def _event(self, event: RunEvent) -> bytes:
+        match event:
+            case TextDelta():
+                return self._chunk(DeltaOut(content=event.text))
+            case ReasoningDelta():
+                return self._chunk(DeltaOut(reasoning_content=event.text))
+            case ToolCallDelta():
+                return self._chunk(DeltaOut(tool_calls=(_tool_call(event),)))
+            case RunFinished():
+                return self._chunk(DeltaOut(), event.reason) + self._usage(event) + DONE
+            case RunFailed():
+                return encode(error_body(event.error)) + DONE
+            case _:
+                return b""
+
+    def _chunk(self, delta: DeltaOut, reason: FinishReason | None = None) -> bytes:
+        return self._encode((ChunkChoiceOut(delta, reason),), None if self._include_usage else UNSET)
+
+    def _usage(self, event: RunFinished) -> bytes:
+        if not self._include_usage or event.usage is None:
+            return b""
+        return self._encode((), _usage(event.usage))
+
+    def _encode(self, choices: tuple[ChunkChoiceOut, ...], usage: UsageOut | UnsetType | None) -> bytes:
+        heading = self._heading
+        return encode(
+            _encode_json(
+                ChunkOut(
+                    id=heading.id,
+                    created=heading.created,
+                    model=heading.model,
+                    choices=choices,
+                    usage=usage,
+                )
+            )
+        )
+
+
+def _tool_call(event: ToolCallDelta) -> ToolCallOut:
+    return ToolCallOut(
+        index=event.index,
+        id=event.id,
+        type="function" if event.id else None,
+        function=FunctionOut(name=event.name, arguments=event.arguments),
+    )
+
+
+def _usage(usage: content.Usage) -> UsageOut:
+    return UsageOut(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        prompt_tokens_details=UNSET if usage.cached_tokens is None else PromptDetailsOut(usage.cached_tokens),
+        completion_tokens_details=UNSET
+        if usage.reasoning_tokens is None
+        else CompletionDetailsOut(usage.reasoning_tokens),
+    )
+
+
+_fits: type[EventEncoder] = ChunkEncoder

@@ -1,0 +1,257 @@
+"""The body of a chat completion request: JSON bytes in, messages and sampling out.
+
+The structs are the schema: what they do not name is ignored, because clients send many fields that
+concern only OpenAI; what they name is checked, and a wrong value is reported with its path. `null` means
+absent throughout. https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from openclaw_twisted import content
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.content import Message, ToolCall, ToolSpec
+from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.chat_parts import ContentLimits, PartIn, read_content
+
+__all__ = ["ChatRequest", "Conversation", "parse"]
+
+MAX_STOPS = 4
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class FunctionIn(msgspec.Struct):
+    """A function as a tool offers it."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolIn(msgspec.Struct):
+    """A tool on offer; functions are the only kind there is."""
+
+    function: FunctionIn
+    type: Literal["function"] = "function"
+
+
+class CalledIn(msgspec.Struct):
+    """The function that an earlier assistant message called."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCallIn(msgspec.Struct):
+    """A call in an earlier assistant message."""
+
+    id: str
+    function: CalledIn
+    type: Literal["function"] = "function"
+
+
+class ChosenIn(msgspec.Struct):
+    """The name inside a named tool choice."""
+
+    name: Name
+
+
+class ToolChoiceIn(msgspec.Struct):
+    """The tool that has to be called."""
+
+    function: ChosenIn
+    type: Literal["function"] = "function"
+
+
+class MessageIn(msgspec.Struct):
+    """One message of the conversation."""
+
+    role: Role
+    content: str | list[PartIn] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCallIn] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptionsIn(msgspec.Struct):
+    """What a stream brings beside the answer."""
+
+    include_usage: bool | None = None
+
+
+class ResponseFormatIn(msgspec.Struct, omit_defaults=True):
+    """The shape that the answer has to have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """A chat completion request as it stands in the body."""
+
+    messages: Annotated[list[MessageIn], Meta(min_length=1)]
+    model: str | None = None
+    user: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptionsIn | None = None
+    n: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    reasoning_effort: str | None = None
+    response_format: ResponseFormatIn | None = None
+    parallel_tool_calls: bool | None = None
+    tools: list[ToolIn] | None = None
+    tool_choice: Literal["auto", "none", "required"] | ToolChoiceIn | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk that counts the tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says to the model: the client's own instructions apart from the messages."""
+
+    messages: tuple[Message, ...]
+    instructions: tuple[str, ...]
+    tools: tuple[ToolSpec, ...]
+    tool_choice: str | tuple[str, str] | None
+    sampling: Sampling
+
+
+_ROLES: Mapping[str, content.Role] = {
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+_decoder = msgspec.json.Decoder(ChatRequest)
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation]:
+    """Read a request body.
+
+    Raises `InvalidRequestError` that says what is wrong and where; never quotes the body.
+    """
+    try:
+        request = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_value(str(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
+    if request.n not in {None, 1}:
+        raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
+    return request, Conversation(
+        messages=_messages(request.messages, limits),
+        instructions=_instructions(request.messages, limits),
+        tools=tuple(_tool(tool.function) for tool in request.tools or ()),
+        tool_choice=_tool_choice(request),
+        sampling=_sampling(request),
+    )
+
+
+def _wrong_value(message: str) -> InvalidRequestError:
+    found = _WHERE.match(message)
+    assert found is not None  # the expression matches any text
+    path = (found["path"] or "").removeprefix("$").removeprefix(".") or None
+    where = f" in {path}" if path else ""
+    return InvalidRequestError(f"Invalid value{where}: {found['what']}.", param=path)
+
+
+def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, ...]:
+    messages = tuple(
+        _message(message, f"messages[{at}]", limits)
+        for at, message in enumerate(given)
+        if message.role not in {"system", "developer"}
+    )
+    if not any(message.role in {"user", "tool"} for message in messages):
+        raise InvalidRequestError("Missing user message in `messages`.", param="messages")
+    limits.check_total(messages)
+    return messages
+
+
+def _message(given: MessageIn, path: str, limits: ContentLimits) -> Message:
+    if given.role in {"tool", "function"} and not (given.tool_call_id or given.name):
+        raise InvalidRequestError(
+            "A tool message needs the tool_call_id that it answers.", param=f"{path}.tool_call_id"
+        )
+    return Message(
+        role=_ROLES[given.role],
+        content=read_content(given.content, f"{path}.content", limits),
+        tool_calls=tuple(
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            for call in given.tool_calls or ()
+        ),
+        tool_call_id=given.tool_call_id,
+        name=given.name,
+    )
+
+
+def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, ...]:
+    texts = []
+    for at, message in enumerate(given):
+        if message.role in {"system", "developer"}:
+            text = read_content(message.content, f"messages[{at}].content", limits)
+            if not isinstance(text, str):
+                raise InvalidRequestError("System messages hold text only.", param=f"messages[{at}].content")
+            texts.append(text)
+    return tuple(texts)
+
+
+def _tool(function: FunctionIn) -> ToolSpec:
+    return ToolSpec(
+        name=function.name,
+        description=function.description,
+        parameters=function.parameters,
+        strict=function.strict,
+    )
+
+
+def _tool_choice(request: ChatRequest) -> str | tuple[str, str] | None:
+    choice = request.tool_choice
+    if not isinstance(choice, ToolChoiceIn):
+        if choice == "required" and not request.tools:
+            raise InvalidRequestError("tool_choice is required, but no tools are given.", param="tool_choice")
+        return choice
+    name = choice.function.name
+    if not any(tool.function.name == name for tool in request.tools or ()):
+        raise InvalidRequestError(
+            "tool_choice names a tool that is not among the tools.", param="tool_choice.function.name"
+        )
+    return ("function", name)
+
+
+def _sampling(request: ChatRequest) -> Sampling:
+    stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
+    if len(stop) > MAX_STOPS or not all(stop):
+        raise InvalidRequestError(f"stop takes up to {MAX_STOPS} texts, none of them empty.", param="stop")
+    return Sampling(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        frequency_penalty=request.frequency_penalty,
+        presence_penalty=request.presence_penalty,
+        seed=request.seed,
+        stop=stop or None,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        logit_bias=request.logit_bias,
+        reasoning_effort=request.reasoning_effort,
+        response_format=msgspec.to_builtins(request.response_format) if request.response_format else None,
+        parallel_tool_calls=request.parallel_tool_calls,
+    )

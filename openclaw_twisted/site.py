@@ -1,0 +1,192 @@
+"""One port: WebSocket upgrades go to one door, everything else to the other.
+
+Twisted knows a request when its head is complete (`gotLength`), reads the body, and then dispatches it
+(`process`). Admission sits in the first hook, so a refused caller's body is never kept: a short one is
+read past and answered on the same connection; a long one gets its answer at once, and the connection is
+closed as soon as the client had a chance to read it. (Closing while bytes arrive makes the kernel reset
+the connection, which can destroy the answer on its way.)
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+
+from openclaw_twisted.errors import GatewayError, TooLargeError
+from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
+from openclaw_twisted.http.endpoint import error_reply, raw_reply, send
+
+__all__ = ["GatewaySite", "is_upgrade"]
+
+LINGER_SECONDS = 2.0
+MAX_LINGER_BYTES = 4 * 1024 * 1024
+IDLE_SECONDS = 75
+
+_SANE_ID = re.compile(rb"[\w.:-]{1,128}")
+
+
+def is_upgrade(request: Request) -> bool:
+    """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
+    asked = request.requestHeaders.getRawHeaders(b"upgrade") or ()
+    return any(protocol.strip().lower() == b"websocket" for protocol in asked)
+
+
+class GatewayRequest(Request):
+    """A request that is admitted or refused before its body arrives."""
+
+    channel: GatewayChannel
+    admitted: Admitted | None = None
+    refused: GatewayError | None = None
+    defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        """Decide on the head alone."""
+        # The base class would spill large bodies to a file, which blocks.
+        self.content = BytesIO()
+        self._room = 0
+        if is_upgrade(self):
+            return
+        site: GatewaySite = self.channel.site
+        try:
+            self.admitted = site.admission.admit(self._head(length))
+        except GatewayError as error:
+            self.refused = error
+            if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
+                self._refuse_now(error)
+        else:
+            self._room = self.admitted.max_body_bytes
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep an admitted body within its limit; drop the rest."""
+        if self.admitted is None or self.refused is not None:
+            return
+        self._room -= len(data)
+        if self._room < 0:
+            self.refused = TooLargeError(f"The request body exceeds {self.admitted.max_body_bytes} bytes.")
+            self._refuse_now(self.refused)
+            return
+        super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """Answer a refused request here, hand every other one to its door."""
+        self._common_headers()
+        if self.refused is not None:
+            send(self, error_reply(self.refused))
+            self.finish()
+            return
+        super().process()
+
+    def _head(self, length: int | None) -> Head:
+        channel = self.channel
+        return Head(
+            method=channel._command,  # noqa: SLF001 - Twisted sets the request's own copies only later
+            path=channel._path,  # noqa: SLF001
+            version=channel._version,  # noqa: SLF001
+            headers=self.requestHeaders,
+            peer=getattr(self.getClientAddress(), "host", ""),
+            length=length,
+            tls=ISSLTransport.providedBy(channel.transport),
+        )
+
+    def _common_headers(self) -> None:
+        given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
+        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        self.setHeader(b"x-request-id", request_id)
+        self.setHeader(b"x-content-type-options", b"nosniff")
+        self.setHeader(b"referrer-policy", b"no-referrer")
+
+    def _refuse_now(self, error: GatewayError) -> None:
+        self._common_headers()
+        headers = {
+            name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
+        }
+        self.channel.answer_and_close(raw_reply(error_reply(error), headers))
+
+
+class GatewayChannel(HTTPChannel):
+    """A client connection that can be answered and closed in the middle of a request."""
+
+    site: GatewaySite
+    transport: Any
+    _lingering: IDelayedCall | None = None
+    _lingered_bytes = 0
+
+    def answer_and_close(self, answer: bytes) -> None:
+        """Send `answer`, stop sending, and read past what is still on its way for a moment."""
+        transport: Any = self.transport
+        transport.write(answer)
+        if hasattr(transport, "loseWriteConnection"):  # TLS cannot be closed by halves
+            transport.loseWriteConnection()
+            self._lingering = self.site.clock.callLater(LINGER_SECONDS, transport.abortConnection)
+        else:
+            transport.loseConnection()
+        self.setTimeout(None)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the client; after a refusal, drop them."""
+        if self._lingering is None:
+            super().dataReceived(data)
+            return
+        self._lingered_bytes += len(data)
+        if self._lingered_bytes > MAX_LINGER_BYTES:
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        """Forget the connection."""
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        super().connectionLost(reason)
+
+    def _send100Continue(self) -> None:  # noqa: N802
+        if self._lingering is None:
+            super()._send100Continue()
+
+
+class _Root(Resource):
+    """The only dispatcher: it looks at the Upgrade header and nothing else."""
+
+    isLeaf = False  # noqa: N815 - Twisted's name
+
+    def __init__(self, http: IResource, websocket: IResource) -> None:
+        super().__init__()
+        self._http = http
+        self._websocket = websocket
+
+    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:  # noqa: N802
+        """Return the door for this request."""
+        if is_upgrade(request):
+            request.postpath = []
+            return self._websocket
+        assert request.postpath is not None  # Twisted has split the path before it dispatches
+        assert request.prepath is not None
+        request.postpath.insert(0, request.prepath.pop())
+        return self._http
+
+
+class GatewaySite(Site):
+    """What listens on the port."""
+
+    protocol: Any = GatewayChannel
+    displayTracebacks = False  # noqa: N815 - Twisted's name
+
+    def __init__(
+        self, *, http: IResource, websocket: IResource, admission: Admission, clock: IReactorTime
+    ) -> None:
+        super().__init__(
+            _Root(http, websocket), GatewayRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS
+        )
+        self.admission = admission
+        self.clock = clock
+
+    def log(self, request: HTTPRequest) -> None:
+        """Keep no access log: runs and refusals are logged where they are decided."""
