@@ -73,7 +73,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -134,8 +134,8 @@ class StreamReader:
             chunk = _decode_chunk(payload)
         except msgspec.DecodeError as error:
             raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
-        if chunk.error is not None and chunk.error != b"null":
-            raise refusal(self._name, 502, bytes(chunk.error))
+        if chunk.error is not None:
+            raise refusal(self._name, HTTPStatus.BAD_GATEWAY, msgspec.json.encode({"error": chunk.error}))
         if chunk.choices:
             self._take_choice(chunk.choices[0], events)
         if chunk.usage is not None:

@@ -1,0 +1,78 @@
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted import errors
+from openclaw_twisted.providers.refusals import redact, refusal
+
+
+class Meaning(SynchronousTestCase):
+    def test_each_status_has_its_error(self) -> None:
+        table = {
+            301: errors.UpstreamError,
+            400: errors.UpstreamRejectedError,
+            401: errors.UpstreamAuthError,
+            403: errors.UpstreamAuthError,
+            404: errors.UpstreamRejectedError,
+            408: errors.UpstreamTimeoutError,
+            418: errors.UpstreamRejectedError,
+            422: errors.UpstreamRejectedError,
+            429: errors.UpstreamRateLimitError,
+            500: errors.UpstreamError,
+            502: errors.UpstreamError,
+            503: errors.UpstreamOverloadedError,
+            504: errors.UpstreamTimeoutError,
+            529: errors.UpstreamOverloadedError,
+            599: errors.UpstreamError,
+        }
+        for status, kind in table.items():
+            self.assertIs(type(refusal("p", status, b"")), kind, status)
+
+    def test_404_stays_404_and_other_refusals_become_400(self) -> None:
+        for status, ours in {404: 404, 400: 400, 422: 400, 418: 400}.items():
+            error = refusal("p", status, b"")
+            assert isinstance(error, errors.UpstreamRejectedError)
+            self.assertEqual(error.status, ours)
+
+    def test_a_conversation_that_is_too_long(self) -> None:
+        for said in (
+            b'{"error":{"message":"This model\'s maximum context length is 8192 tokens"}}',
+            b'{"error":{"code":400,"message":"the request exceeds the available context size"}}',
+            b'{"message":"prompt is too long: 9 tokens"}',
+        ):
+            self.assertIsInstance(refusal("p", 400, said), errors.ContextLengthError, said)
+
+    def test_the_providers_words_in_every_common_shape(self) -> None:
+        for said in (
+            b'{"error":{"message":"no such thing"}}',
+            b'{"error":"no such thing"}',
+            b'{"message":"no such thing"}',
+            b'{"detail":"no such thing"}',
+            b"no such thing",
+        ):
+            self.assertIn("no such thing", refusal("p", 500, said).message, said)
+
+    def test_html_and_odd_json_say_nothing(self) -> None:
+        for said in (b"<html>Bad Gateway</html>", b"[1,2]", b'{"error":{"message":{}}}', b"\xff\xfe"):
+            message = refusal("p", 500, said).message
+            self.assertNotIn("<html", message)
+            self.assertLess(len(message), 40)
+
+    def test_retry_after_is_read_and_capped(self) -> None:
+        for header, seconds in {"7": 7.0, "9000": 120.0, "-1": 0.0, "soon": None, None: None}.items():
+            error = refusal("p", 429, b"", retry_after=header)
+            self.assertEqual(error.retry_after_seconds, seconds, header)
+
+
+class Redacting(SynchronousTestCase):
+    def test_credentials_are_taken_out(self) -> None:
+        said = (
+            "Incorrect API key provided: sk-proj-abcdef123456. Sent Bearer xyzzy-plugh; ours hunter2hunter2"
+        )
+        told = redact(said, ["Bearer hunter2hunter2"])
+        for secret in ("abcdef123456", "xyzzy", "hunter2"):
+            self.assertNotIn(secret, told)
+        self.assertIn("Incorrect API key provided", told)
+
+    def test_one_line_of_two_thousand_characters(self) -> None:
+        told = redact("a\nb\r\n" + "x" * 5000)
+        self.assertEqual(len(told), 2000)
+        self.assertNotIn("\n", told)
