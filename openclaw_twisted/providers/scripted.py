@@ -12,7 +12,7 @@ from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import GatewayError, UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 
-__all__ = ["Pause", "Scripted", "reply"]
+__all__ = ["Pause", "Scripted", "Step", "reply"]
 
 
 class Pause:

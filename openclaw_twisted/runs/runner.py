@@ -29,6 +29,7 @@ from openclaw_twisted.errors import (
     InternalError,
     NoProviderError,
     OverloadedError,
+    StorageError,
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
@@ -211,7 +212,14 @@ class Runner:
         text = run.reply.text
         messages = (*run.added, Message(role="assistant", content=text)) if text else ()
         status: RunStatus = "cancelled" if isinstance(error, CancelledRunError) else "failed"
-        await self._keep(run, self._record(run, status, error=error), messages, interrupted=True)
+        try:
+            await self._keep(run, self._record(run, status, error=error), messages, interrupted=True)
+        except StorageError as unkept:  # the caller is to hear why the run failed, not this
+            self._log.error(
+                "run {run_id} could not be recorded: {reason}",
+                run_id=run.request.run_id,
+                reason=unkept.message,
+            )
 
     async def _keep(
         self, run: Run, record: RunRecord, messages: tuple[Message, ...], *, interrupted: bool = False

@@ -1,0 +1,85 @@
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.boundaries import ModelRequest
+from openclaw_twisted.errors import (
+    AgentNotFoundError,
+    ModelNotReadyError,
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamRejectedError,
+)
+from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.providers.catalog import Catalog
+from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.providers.scripted import Scripted, Step, reply
+from openclaw_twisted.testing import user
+
+
+class FailoverCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.first, self.second = Scripted(), Scripted()
+        self.catalog = Catalog({"a": self.first, "b": self.second}, aliases={"quick": "b/small"})
+        self.heard: list[ProviderEvent] = []
+
+    def ask(self, *models: str) -> Deferred[None]:
+        request = ModelRequest(model=models[0], fallbacks=models[1:], messages=(user("hi"),))
+        return Deferred.fromCoroutine(self._listen(request))
+
+    async def _listen(self, request: ModelRequest) -> None:
+        batch: Sequence[ProviderEvent]
+        async for batch in Failover(self.catalog).respond(request):
+            self.heard += batch
+
+
+class Naming(FailoverCase):
+    def test_the_provider_hears_its_own_name_of_the_model(self) -> None:
+        self.first.add(reply("ok"))
+        self.successResultOf(self.ask("a/meta/llama-3"))
+        self.assertEqual(self.first.requests[0].model, "meta/llama-3")
+
+    def test_an_alias_is_another_name(self) -> None:
+        self.second.add(reply("ok"))
+        self.successResultOf(self.ask("quick"))
+        self.assertEqual(self.second.requests[0].model, "small")
+
+    def test_unknown_names_are_told_with_the_known_providers(self) -> None:
+        for name in ("c/m", "a", "a/", "/m", ""):
+            with self.assertRaises(AgentNotFoundError, msg=name) as caught:
+                self.catalog.check(name)
+            self.assertIn("a, b", caught.exception.message)
+
+
+class Trying(FailoverCase):
+    def test_the_first_that_answers_is_the_only_one_asked(self) -> None:
+        self.first.add(reply("ok"))
+        self.successResultOf(self.ask("a/m", "b/m"))
+        self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+        self.assertEqual(self.second.requests, [])
+
+    def test_the_next_one_is_asked_when_an_answer_cannot_begin(self) -> None:
+        for error in (UpstreamError("x"), UpstreamAuthError("x"), ModelNotReadyError("x")):
+            self.setUp()
+            self.first.add([error])
+            self.second.add(reply("ok"))
+            self.successResultOf(self.ask("a/m", "b/m"))
+            self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")], error)
+
+    def test_a_refused_request_is_refused_everywhere(self) -> None:
+        self.first.add([UpstreamRejectedError("bad")])
+        self.failureResultOf(self.ask("a/m", "b/m"), UpstreamRejectedError)
+        self.assertEqual(self.second.requests, [])
+
+    def test_there_is_no_way_back_after_the_first_byte(self) -> None:
+        script: list[Step] = [[TextDelta("half")], UpstreamError("gone")]
+        self.first.add(script)
+        self.failureResultOf(self.ask("a/m", "b/m"), UpstreamError)
+        self.assertEqual(self.second.requests, [])
+
+    def test_the_last_error_is_told(self) -> None:
+        self.first.add([UpstreamError("first")])
+        self.second.add([UpstreamError("second")])
+        failure = self.failureResultOf(self.ask("a/m", "b/m"), UpstreamError)
+        self.assertEqual(str(failure.value), "second")

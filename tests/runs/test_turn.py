@@ -1,0 +1,138 @@
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.boundaries import ModelRequest, Sampling
+from openclaw_twisted.content import Message, ToolCall, ToolSpec, Usage
+from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
+from openclaw_twisted.runs.feed import Feed
+from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
+from openclaw_twisted.testing import Collector, run_request, user
+
+
+def said(text: str) -> Message:
+    return Message(role="assistant", content=text)
+
+
+class History(SynchronousTestCase):
+    """The rule: what follows the last assistant message is new; without it, the last user message on."""
+
+    def added(self, *messages: Message, has_history: bool) -> tuple[Message, ...]:
+        return new_messages(run_request(*messages), has_history=has_history)
+
+    def test_an_empty_session_is_seeded_with_everything(self) -> None:
+        conversation = (user("a"), said("b"), user("c"))
+        self.assertEqual(self.added(*conversation, has_history=False), conversation)
+
+    def test_a_client_that_sends_one_message(self) -> None:
+        self.assertEqual(self.added(user("c"), has_history=True), (user("c"),))
+
+    def test_a_client_that_sends_everything_again_is_not_doubled(self) -> None:
+        self.assertEqual(self.added(user("a"), said("b"), user("c"), has_history=True), (user("c"),))
+
+    def test_several_new_messages(self) -> None:
+        self.assertEqual(
+            self.added(user("a"), said("b"), user("c"), user("d"), has_history=True), (user("c"), user("d"))
+        )
+
+    def test_tool_results_are_new(self) -> None:
+        call = Message(role="assistant", tool_calls=(ToolCall("c", "f", "{}"),))
+        result = Message(role="tool", content="1", tool_call_id="c")
+        self.assertEqual(self.added(user("a"), call, result, has_history=True), (result,))
+
+    def test_nothing_after_the_last_answer_means_the_last_question(self) -> None:
+        conversation = (user("a"), said("b"), user("c"), said("d"))
+        self.assertEqual(self.added(*conversation, has_history=True), (user("c"), said("d")))
+
+
+class Composing(SynchronousTestCase):
+    def test_the_agents_prompt_comes_before_the_clients_instructions(self) -> None:
+        request = run_request(user("new"), instructions=("Be brief.", "Be kind."))
+        question = compose(
+            request, system_prompt="You are Ann.", history=(user("old"),), added=request.messages
+        )
+        self.assertEqual(
+            question.messages,
+            (
+                Message(role="system", content="You are Ann.\n\nBe brief.\n\nBe kind."),
+                user("old"),
+                user("new"),
+            ),
+        )
+
+    def test_no_system_message_when_there_is_nothing_to_say(self) -> None:
+        question = compose(run_request(), system_prompt="", history=(), added=(user("hi"),))
+        self.assertEqual(question.messages, (user("hi"),))
+
+    def test_models_tools_and_sampling_are_passed_on(self) -> None:
+        request = run_request(
+            models=("a/1", "b/2", "c/3"),
+            tools=(ToolSpec("f"),),
+            tool_choice="required",
+            sampling=Sampling(seed=1),
+        )
+        question = compose(request, system_prompt="", history=(), added=())
+        self.assertEqual((question.model, question.fallbacks), ("a/1", ("b/2", "c/3")))
+        self.assertEqual(
+            (question.tools, question.tool_choice, question.sampling),
+            ((ToolSpec("f"),), "required", Sampling(seed=1)),
+        )
+
+
+class Asking(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.feed = Feed()
+        self.listener = Collector()
+        self.subscription = self.feed.subscribe(self.listener)
+        self.reply = Reply()
+
+    def ask(self, provider: Scripted) -> Deferred[None]:
+        question = ModelRequest(model="m", messages=(user("hi"),))
+        return Deferred.fromCoroutine(ask(provider, question, feed=self.feed, reply=self.reply))
+
+    def test_the_answer_is_published_and_gathered(self) -> None:
+        self.successResultOf(self.ask(Scripted(reply("Hel", "lo", usage=Usage(1, 2, 3)))))
+        self.assertEqual(self.listener.batches, [(TextDelta("Hel"),), (TextDelta("lo"),)])
+        self.assertEqual(self.reply.message(), said("Hello"))
+        self.assertEqual((self.reply.reason, self.reply.usage), ("stop", Usage(1, 2, 3)))
+
+    def test_tool_calls_are_put_together_in_order(self) -> None:
+        script: list[Step] = [
+            [TextDelta("Let me see."), ToolCallDelta(1, "c2", "g"), ToolCallDelta(0, "c1", "f", '{"a"')],
+            [ToolCallDelta(0, arguments=":1}"), ToolCallDelta(1, arguments="{}"), Finished("tool_calls")],
+        ]
+        self.successResultOf(self.ask(Scripted(script)))
+        self.assertEqual(
+            self.reply.message(),
+            Message(
+                role="assistant",
+                content="Let me see.",
+                tool_calls=(ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "g", "{}")),
+            ),
+        )
+
+    def test_a_listener_that_holds_makes_the_provider_wait(self) -> None:
+        provider = Scripted(reply("a", "b", "c"))
+        self.subscription.pause()
+        asking = self.ask(provider)
+        self.assertEqual(self.listener.text, "a")
+        self.subscription.resume()
+        self.successResultOf(asking)
+        self.assertEqual(self.listener.text, "abc")
+
+    def test_cancelling_closes_the_answer_while_it_is_awaited_and_while_it_is_held(self) -> None:
+        for hold in (False, True):
+            provider = Scripted([[TextDelta("a")], Pause()])
+            if hold:
+                self.subscription.pause()
+            asking = self.ask(provider)
+            asking.cancel()
+            self.failureResultOf(asking, CancelledError)
+            self.assertEqual(provider.closed, 1, hold)
+
+    def test_what_had_arrived_before_a_failure_is_kept(self) -> None:
+        asking = self.ask(Scripted([[TextDelta("half")], UpstreamError("gone")]))
+        self.failureResultOf(asking, UpstreamError)
+        self.assertEqual(self.reply.text, "half")
+        self.assertIsNone(self.reply.reason)
