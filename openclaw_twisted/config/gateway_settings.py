@@ -72,9 +72,14 @@ class AuthSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = None
     token: Annotated[
         Secret | None,
-        Meta(description="The shared token; made at the first start when nothing is configured."),
+        Meta(
+            description="The shared token; made at the first start when nothing is configured.",
+            extra={"guards": True},
+        ),
     ] = None
-    password: Annotated[Secret | None, Meta(description="The shared password of mode `password`.")] = None
+    password: Annotated[
+        Secret | None, Meta(description="The shared password of mode `password`.", extra={"guards": True})
+    ] = None
     rate_limit: Annotated[RateLimitSettings, Meta(description="The limit on failed logins.")] = (
         RateLimitSettings()
     )

@@ -15,9 +15,27 @@ __all__ = [
     "LocalModelSettings",
     "ModelSettings",
     "ModelsSettings",
+    "ProviderApi",
     "ProviderRequestSettings",
     "ProviderSettings",
 ]
+
+
+ProviderApi = Literal[
+    "openai-completions",
+    "openai-responses",
+    "openai-chatgpt-responses",
+    "openai-codex-responses",
+    "azure-openai-responses",
+    "anthropic-messages",
+    "google-generative-ai",
+    "google-vertex",
+    "github-copilot",
+    "bedrock-converse-stream",
+    "ollama",
+    "pi-messages",
+]
+"""The APIs that OpenClaw's files name; which of them are spoken is the provider catalog's matter."""
 
 
 class CostSettings(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -62,7 +80,9 @@ class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: Annotated[str, Meta(min_length=1, description="The provider's name of the model.")]
     name: Annotated[str | None, Meta(description="Its name for people.")] = None
-    api: Annotated[str | None, Meta(description="Its API, where it differs from the provider's.")] = None
+    api: Annotated[ProviderApi | None, Meta(description="Its API, where it differs from the provider's.")] = (
+        None
+    )
     base_url: Annotated[
         str | None, Meta(description="Its address, where it differs from the provider's.")
     ] = None
@@ -95,7 +115,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     base_url: Annotated[str | None, Meta(description="Where its API is, up to and with `/v1`.")] = None
     api_key: Annotated[Secret | None, Meta(description="Its API key.")] = None
-    api: Annotated[str, Meta(description="Which API it speaks.")] = "openai-completions"
+    api: Annotated[ProviderApi, Meta(description="Which API it speaks.")] = "openai-completions"
     headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
     auth_header: Annotated[bool, Meta(description="Whether the key is sent as `Authorization: Bearer`.")] = (
         True

@@ -48,6 +48,7 @@ from openclaw_twisted.config.model_settings import (
 )
 from openclaw_twisted.config.quantities import Count, CountOrNone
 from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.secret_settings import SecretProviderSettings, SecretsSettings
 
 __all__ = [
     "AgentDefaults",
@@ -85,6 +86,8 @@ __all__ = [
     "ResetSettings",
     "ResponsesSettings",
     "Secret",
+    "SecretProviderSettings",
+    "SecretsSettings",
     "SecurityHeadersSettings",
     "SessionSettings",
     "Settings",
@@ -117,7 +120,7 @@ class MaintenanceSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = "enforce"
     prune_after_seconds: Annotated[
         float,
-        Meta(ge=0, description="Sessions unused for this long are deleted.", extra={"form": "duration"}),
+        Meta(ge=0, description="Sessions unused for this long are deleted.", extra={"duration": "d"}),
     ] = field(default=30 * DAY_SECONDS, name="pruneAfter")
     max_entries: Annotated[Count, Meta(description="The most sessions that are kept.")] = 5000
 
@@ -130,7 +133,7 @@ class SessionSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(
             ge=0,
             description="How long requests without a session are kept; 0 never stores them.",
-            extra={"form": "duration"},
+            extra={"duration": None},
         ),
     ] = field(default=DAY_SECONDS, name="statelessRetention")
     reset: Annotated[ResetSettings, Meta(description="When a session starts afresh by itself.")] = (
@@ -217,3 +220,4 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     logging: Annotated[LoggingSettings, Meta(description="What is logged.")] = LoggingSettings()
     metrics: Annotated[MetricsSettings, Meta(description="The numbers at `/metrics`.")] = MetricsSettings()
     storage: Annotated[StorageSettings, Meta(description="Where sessions are kept.")] = StorageSettings()
+    secrets: Annotated[SecretsSettings, Meta(description="Where secret references look.")] = SecretsSettings()
