@@ -1,0 +1,151 @@
+"""Text and environment to `Settings`, or every problem that was found, each with its path.
+
+text --syntax--> tree --substitution--> older_shapes --> builder --> rules --> Settings
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from openclaw_twisted.config import older_shapes, rules, syntax
+from openclaw_twisted.config.builder import Builder
+from openclaw_twisted.config.findings import Findings
+from openclaw_twisted.config.inert import BOOKKEEPING
+from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.secret_source import ReadSecretFile, SecretSource
+from openclaw_twisted.config.settings import SecretsSettings, Settings
+from openclaw_twisted.config.substitution import substitute
+from openclaw_twisted.errors import ConfigError, Problem
+
+__all__ = ["Loaded", "parse", "settle"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A configuration that can be used.
+
+    `environ` is the process environment with what the file's `env.vars` and the state directory's `.env`
+    add to it. `path` is None when there was no file; `files` are all that were read.
+    """
+
+    settings: Settings
+    warnings: tuple[Problem, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: Path | None = None
+    files: tuple[Path, ...] = ()
+    holds_secrets: bool = False
+
+
+def parse(
+    text: str,
+    environ: Mapping[str, str],
+    *,
+    source: str = "the configuration",
+    overrides: Mapping[str, object] = _NOTHING,
+) -> Loaded:
+    """Return the settings that JSON5 text and the environment give.
+
+    `overrides` are values by path (`{"gateway.port": 8080}`) that win over both: the command line's flags.
+    Raises `ConfigError` with every problem.
+    """
+    return settle(syntax.decode(text, source), environ, source=source, overrides=overrides)
+
+
+def settle(
+    tree: Any,
+    environ: Mapping[str, str],
+    *,
+    source: str,
+    overrides: Mapping[str, object] = _NOTHING,
+    read_secret_file: ReadSecretFile | None = None,
+) -> Loaded:
+    """Return the settings that plain values, with their includes in place, and the environment give.
+
+    Raises `ConfigError` with every problem.
+    """
+    if not isinstance(tree, dict):
+        raise ConfigError(source, (Problem("", "must be one object: { ... }"),))
+    findings = Findings()
+    environ = _with_variables(tree, environ)
+    tree = substitute(tree, environ, findings)
+    older_shapes.normalise(tree, findings)
+    _from_environment(tree, environ, findings)
+    for path, value in overrides.items():
+        _place(tree, path, value)
+        findings.written_at.pop(path, None)
+    secrets = SecretSource(environ, findings, read_file=read_secret_file)
+    builder = Builder(findings, secrets)
+    section = builder.build(SecretsSettings, tree.pop("secrets", {}), "secrets")
+    secrets.settings = section or SecretsSettings()
+    settings = builder.build(Settings, tree)
+    if settings is not None:
+        rules.check(settings, findings)
+    _say_what_is_inert(builder.inert, findings)
+    if settings is None or findings.problems:
+        raise ConfigError(source, tuple(findings.problems))
+    return Loaded(
+        settings=msgspec.structs.replace(settings, secrets=secrets.settings),
+        warnings=tuple(findings.warnings),
+        environ=environ,
+        holds_secrets=bool(secrets.written_out),
+    )
+
+
+def _with_variables(tree: dict[str, Any], environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with the file's own variables where it has none."""
+    env = tree.get("env")
+    if not isinstance(env, dict):
+        return environ
+    named = env.get("vars")
+    listed = env | (named if isinstance(named, dict) else {})
+    texts = {name: value for name, value in listed.items() if isinstance(value, str)}
+    # what is missing is warned about when the whole tree is substituted
+    added = substitute(texts, environ, Findings())
+    return {**added, **{name: value for name, value in environ.items() if value or name not in added}}
+
+
+def _from_environment(tree: dict[str, Any], environ: Mapping[str, str], findings: Findings) -> None:
+    """Let OPENCLAW_GATEWAY_TOKEN, _PASSWORD and _PORT win over the file."""
+    for name, path in (
+        ("OPENCLAW_GATEWAY_TOKEN", "gateway.auth.token"),
+        ("OPENCLAW_GATEWAY_PASSWORD", "gateway.auth.password"),
+    ):
+        if environ.get(name):
+            _place(tree, path, Secret(environ[name]))
+            findings.written_at[path] = name
+    port = environ.get("OPENCLAW_GATEWAY_PORT", "").strip()
+    if port:
+        _place(tree, "gateway.port", int(port) if re.fullmatch(r"[0-9]{1,9}", port) else port)
+        findings.written_at["gateway.port"] = "OPENCLAW_GATEWAY_PORT"
+
+
+def _place(tree: dict[str, Any], path: str, value: object) -> None:
+    """Put a value at a path; an object on the way that is none is left for the builder to name."""
+    *outer, last = path.split(".")
+    inside: Any = tree
+    for key in outer:
+        if not isinstance(inside, dict):
+            return
+        inside = inside.setdefault(key, {})
+    if isinstance(inside, dict):
+        inside[last] = value
+
+
+def _say_what_is_inert(paths: list[str], findings: Findings) -> None:
+    """Warn once about sections and once about keys that have no effect here."""
+    paths = [path for path in paths if path not in BOOKKEEPING]
+    sections = [path for path in paths if path.isidentifier()]
+    keys = [path for path in paths if not path.isidentifier()]
+    if sections:
+        findings.warn("", f"these sections belong to parts this gateway does not have: {', '.join(sections)}")
+    if keys:
+        findings.warn("", f"these keys have no effect here yet: {', '.join(keys)}")

@@ -1,0 +1,194 @@
+"""What must hold between settings: each rule is one function, and all of them are asked."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Final
+
+from openclaw_twisted.config.findings import Findings, at
+from openclaw_twisted.config.settings import GatewaySettings, Settings
+
+__all__ = ["check"]
+
+SHORT_SECRET_CHARACTERS: Final = 24
+
+_ORIGIN = re.compile(r"https?://[^/\s?#@*]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_STORES = ("sqlite:", "postgresql:", "postgres:")
+
+
+def check(settings: Settings, findings: Findings) -> None:
+    """Note everything that does not fit together."""
+    for rule in _RULES:
+        rule(settings, findings)
+
+
+def _one_secret(settings: Settings, findings: Findings) -> None:
+    auth = settings.gateway.auth
+    if auth.mode is None and auth.token is not None and auth.password is not None:
+        token, password = findings.shown("gateway.auth.token"), findings.shown("gateway.auth.password")
+        findings.refuse(
+            "gateway.auth.mode",
+            f'{token} and {password} are both set; write "token" or "password" here, or remove one of them',
+        )
+
+
+def _password_present(settings: Settings, findings: Findings) -> None:
+    auth = settings.gateway.auth
+    if auth.mode == "password" and auth.password is None:
+        findings.missing(
+            "gateway.auth.password",
+            'is needed by mode "password"; set it here or in OPENCLAW_GATEWAY_PASSWORD',
+        )
+
+
+def _open_only_to_itself(settings: Settings, findings: Findings) -> None:
+    gateway = settings.gateway
+    if gateway.auth.mode == "none" and not _stays_on_loopback(gateway):
+        findings.refuse(
+            "gateway.auth.mode",
+            f'"none" would let everybody in who reaches the port: bind is "{gateway.bind}"; '
+            'use "token", or bind to "loopback"',
+        )
+
+
+def _stays_on_loopback(gateway: GatewaySettings) -> bool:
+    if gateway.bind == "custom" and gateway.custom_bind_host is not None:
+        try:
+            return ipaddress.ip_address(gateway.custom_bind_host).is_loopback
+        except ValueError:
+            return False
+    return gateway.bind == "loopback"
+
+
+def _custom_bind(settings: Settings, findings: Findings) -> None:
+    gateway = settings.gateway
+    if gateway.bind != "custom":
+        return
+    if gateway.custom_bind_host is None:
+        findings.missing(
+            "gateway.customBindHost", 'is needed by bind "custom"; name an address of this machine'
+        )
+        return
+    try:
+        ipaddress.ip_address(gateway.custom_bind_host)
+    except ValueError:
+        findings.refuse("gateway.customBindHost", "must be an IP address")
+
+
+def _trusted_proxy(settings: Settings, findings: Findings) -> None:
+    gateway = settings.gateway
+    for index, network in enumerate(gateway.trusted_proxies):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            findings.refuse(
+                f"gateway.trustedProxies[{index}]", "must be an IP address or a network like 10.0.0.0/8"
+            )
+    if gateway.auth.mode != "trusted-proxy":
+        return
+    if not gateway.trusted_proxies:
+        findings.missing(
+            "gateway.trustedProxies", 'is needed by auth mode "trusted-proxy"; list the proxy\'s address'
+        )
+    if gateway.auth.trusted_proxy.user_header is None:
+        findings.missing(
+            "gateway.auth.trustedProxy.userHeader",
+            'is needed by auth mode "trusted-proxy"; name the header with the user',
+        )
+
+
+def _short_secrets(settings: Settings, findings: Findings) -> None:
+    token = settings.gateway.auth.token
+    if token is not None and len(token.reveal()) < SHORT_SECRET_CHARACTERS:
+        findings.warn(
+            "gateway.auth.token",
+            f"has less than {SHORT_SECRET_CHARACTERS} characters; make a longer one: openssl rand -hex 32",
+        )
+
+
+def _origins(settings: Settings, findings: Findings) -> None:
+    gateway = settings.gateway
+    places = {
+        "gateway.http.endpoints.chatCompletions.allowedOrigins": (
+            gateway.http.endpoints.chat_completions.allowed_origins
+        ),
+        "gateway.controlUi.allowedOrigins": gateway.control_ui.allowed_origins,
+    }
+    for path, origins in places.items():
+        for index, origin in enumerate(origins):
+            if not _ORIGIN.fullmatch(origin.rstrip("/")):
+                findings.refuse(
+                    f"{path}[{index}]",
+                    'must be one origin like "https://chat.example.com", without a path or *',
+                )
+    public = gateway.public_origin
+    if public is not None and not (_ORIGIN.fullmatch(public.rstrip("/")) and public.startswith("https://")):
+        findings.refuse("gateway.publicOrigin", 'must be an origin like "https://gateway.example.com"')
+
+
+def _hosts(settings: Settings, findings: Findings) -> None:
+    for index, host in enumerate(settings.gateway.http.allowed_hosts):
+        if not _HOST.fullmatch(host):
+            findings.refuse(
+                f"gateway.http.allowedHosts[{index}]", "must be a host name alone, without scheme, port or *"
+            )
+
+
+def _tls_files(settings: Settings, findings: Findings) -> None:
+    tls = settings.gateway.tls
+    if not tls.enabled:
+        return
+    if (tls.cert_path is None) != (tls.key_path is None):
+        missing = "keyPath" if tls.key_path is None else "certPath"
+        findings.missing(f"gateway.tls.{missing}", "is needed too; certificate and key go together")
+    elif tls.cert_path is None and not tls.auto_generate:
+        findings.missing("gateway.tls.certPath", "is needed, because autoGenerate is off")
+
+
+def _one_default_agent(settings: Settings, findings: Findings) -> None:
+    default = [agent.id for agent in settings.agents.entries.values() if agent.default]
+    for agent_id in default[1:]:
+        findings.refuse(
+            f"{at('agents.entries', agent_id)}.default",
+            f'makes a second default agent beside "{default[0]}"; keep one of them',
+        )
+
+
+def _addresses(settings: Settings, findings: Findings) -> None:
+    for name, provider in settings.models.providers.items():
+        url = provider.base_url
+        # an address with an unset variable in it has been warned about
+        if url is not None and "${" not in url and not url.startswith(("http://", "https://")):
+            findings.refuse(f"{at('models.providers', name)}.baseUrl", "must begin with http:// or https://")
+
+
+def _idle_reset(settings: Settings, findings: Findings) -> None:
+    reset = settings.session.reset
+    if reset.mode == "idle" and reset.idle_minutes is None:
+        findings.missing("session.reset.idleMinutes", 'is needed by mode "idle"')
+
+
+def _store(settings: Settings, findings: Findings) -> None:
+    url = settings.storage.url
+    if url is not None and not url.reveal().startswith(_STORES):
+        findings.refuse("storage.url", "must begin with sqlite: or postgresql:")
+
+
+_RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
+    _one_secret,
+    _password_present,
+    _open_only_to_itself,
+    _custom_bind,
+    _trusted_proxy,
+    _short_secrets,
+    _origins,
+    _hosts,
+    _tls_files,
+    _one_default_agent,
+    _addresses,
+    _idle_reset,
+    _store,
+)

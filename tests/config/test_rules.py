@@ -1,0 +1,173 @@
+"""What must hold between settings."""
+
+from __future__ import annotations
+
+from openclaw_twisted.config.settings import Secret
+from tests.config.test_parse import STRONG, ParseCase, written
+
+__all__ = ["AuthenticationTests", "PlaceTests"]
+
+
+def auth(**keys: str) -> str:
+    """Return a configuration with these keys under `gateway.auth`, as JSON5 text."""
+    return written("gateway.auth", f"{{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}")
+
+
+class AuthenticationTests(ParseCase):
+    """A gateway that would let the wrong people in does not start."""
+
+    def test_two_secrets_need_a_mode(self) -> None:
+        both = {"token": f"'{STRONG}'", "password": "'a good password'"}
+        self.problem(
+            auth(**both), "gateway.auth.mode", "gateway.auth.token and gateway.auth.password are both"
+        )
+        for mode in ("token", "password"):
+            self.assertEqual(self.settings(auth(mode=f"'{mode}'", **both)).gateway.auth.resolved_mode, mode)
+
+    def test_two_secrets_from_two_places_are_named_by_their_places(self) -> None:
+        self.problem(
+            auth(password="'a good password'"),
+            "gateway.auth.mode",
+            "OPENCLAW_GATEWAY_TOKEN and gateway.auth.password",
+            {"OPENCLAW_GATEWAY_TOKEN": STRONG},
+        )
+
+    def test_the_one_secret_chooses_the_mode(self) -> None:
+        self.assertEqual(self.settings("{}").gateway.auth.resolved_mode, "token")
+        self.assertEqual(self.settings(auth(token=f"'{STRONG}'")).gateway.auth.resolved_mode, "token")
+        self.assertEqual(
+            self.settings(auth(password="'a good password'")).gateway.auth.resolved_mode, "password"
+        )
+
+    def test_mode_password_needs_one(self) -> None:
+        self.problem(auth(mode="'password'"), "gateway.auth.password", "OPENCLAW_GATEWAY_PASSWORD")
+
+    def test_no_authentication_stays_on_loopback(self) -> None:
+        for bind in ("'auto'", "'lan'", "'tailnet'", "'custom', customBindHost: '10.0.0.1'"):
+            self.problem(
+                f"{{gateway: {{bind: {bind}, auth: {{mode: 'none'}}}}}}", "gateway.auth.mode", "everybody"
+            )
+        for bind in ("'loopback'", "'custom', customBindHost: '127.0.0.2'"):
+            self.settings(f"{{gateway: {{bind: {bind}, auth: {{mode: 'none'}}}}}}")
+
+    def test_secrets_that_are_none_refuse_the_start(self) -> None:
+        for word in ("", "   ", "undefined", "null", "NULL"):
+            for key in ("token", "password"):
+                self.problem(auth(**{key: f"'{word}'"}), f"gateway.auth.{key}", "is empty")
+
+    def test_placeholders_refuse_the_start(self) -> None:
+        words = (
+            "your-token-here",
+            "YOUR_GATEWAY_TOKEN",
+            "<token>",
+            "changeme",
+            "change-me",
+            "replace-with-token",
+        )
+        for word in (
+            *words,
+            "xxxxxxxx",
+            "secret",
+            "a-long-random-string",
+            "long-random-token",
+            "***",
+            "[redacted]",
+        ):
+            self.problem(auth(token=f"'{word}'"), "gateway.auth.token", "placeholder")
+
+    def test_secrets_of_the_environment_are_judged_alike(self) -> None:
+        self.problem("{}", "OPENCLAW_GATEWAY_TOKEN", "is empty", {"OPENCLAW_GATEWAY_TOKEN": "undefined"})
+        self.problem(
+            "{}", "OPENCLAW_GATEWAY_PASSWORD", "placeholder", {"OPENCLAW_GATEWAY_PASSWORD": "changeme"}
+        )
+
+    def test_an_empty_variable_is_an_unset_one(self) -> None:
+        gateway = self.settings(auth(token=f"'{STRONG}'"), {"OPENCLAW_GATEWAY_TOKEN": ""}).gateway
+        self.assertEqual(gateway.auth.token, Secret(STRONG))
+
+    def test_ordinary_secrets_pass(self) -> None:
+        for word in (
+            STRONG,
+            "a good password",
+            "my secret horse battery",
+            "tokenizer-9f8e7d6c5b4a3",
+        ):
+            self.assertEqual(self.settings(auth(token=f"'{word}'")).gateway.auth.token, Secret(word))
+
+    def test_a_short_token_is_warned_about(self) -> None:
+        self.assertIn("24 characters", self.warnings(auth(token="'abcd1234'"))["gateway.auth.token"])
+        self.assertEqual(self.warnings(auth(token=f"'{STRONG}'")), {})
+
+    def test_a_secret_that_cannot_be_had_refuses_the_start(self) -> None:
+        for text in ("'${NOPE}'", "'$NOPE'", "{source: 'env', provider: 'default', id: 'NOPE'}"):
+            self.problem(auth(token=text), "gateway.auth.token", "needs NOPE")
+            self.problem(auth(mode="'password'", password=text), "gateway.auth.password", "needs NOPE")
+
+    def test_trusted_proxy_needs_to_know_the_proxy_and_the_header(self) -> None:
+        found = self.problems(auth(mode="'trusted-proxy'"))
+        self.assertEqual([*found], ["gateway.trustedProxies", "gateway.auth.trustedProxy.userHeader"])
+        self.settings(
+            """{gateway: {
+                trustedProxies: ['10.0.0.0/8'],
+                auth: {mode: 'trusted-proxy', trustedProxy: {userHeader: 'x-user'}},
+            }}"""
+        )
+
+    def test_trusted_proxies_are_addresses(self) -> None:
+        self.problem(
+            "{gateway: {trustedProxies: ['::1', 'nginx']}}", "gateway.trustedProxies[1]", "IP address"
+        )
+
+
+class PlaceTests(ParseCase):
+    """Addresses, origins, hosts, files."""
+
+    def test_a_custom_bind_needs_an_address(self) -> None:
+        self.problem("{gateway: {bind: 'custom'}}", "gateway.customBindHost", "is needed")
+        self.problem(
+            "{gateway: {bind: 'custom', customBindHost: 'box'}}", "gateway.customBindHost", "IP address"
+        )
+
+    def test_origins_are_origins(self) -> None:
+        key = "gateway.http.endpoints.chatCompletions.allowedOrigins"
+        for wrong in (
+            "*",
+            "https://*.example.com",
+            "example.com",
+            "https://example.com/path",
+            "ftp://x",
+            "null",
+        ):
+            self.problem(written(key, f"['{wrong}']"), f"{key}[0]", "must be one origin")
+        for right in ("https://example.com", "http://localhost:3000", "https://example.com/"):
+            self.settings(written(key, f"['{right}']"))
+        self.problem(
+            "{gateway: {controlUi: {allowedOrigins: ['*']}}}", "gateway.controlUi.allowedOrigins[0]", "*"
+        )
+
+    def test_the_public_origin_is_https(self) -> None:
+        self.problem("{gateway: {publicOrigin: 'http://x.example'}}", "gateway.publicOrigin", "https://")
+
+    def test_allowed_hosts_are_names(self) -> None:
+        for wrong in ("*", "https://x", "x:80", ""):
+            self.problem(
+                written("gateway.http.allowedHosts", f"['{wrong}']"),
+                "gateway.http.allowedHosts[0]",
+                "host name",
+            )
+        self.settings("{gateway: {http: {allowedHosts: ['a.example', '[::1]']}}}")
+
+    def test_certificate_and_key_go_together(self) -> None:
+        self.problem("{gateway: {tls: {enabled: true, certPath: 'c'}}}", "gateway.tls.keyPath", "go together")
+        self.problem("{gateway: {tls: {enabled: true, keyPath: 'k'}}}", "gateway.tls.certPath", "go together")
+        self.problem(
+            "{gateway: {tls: {enabled: true, autoGenerate: false}}}", "gateway.tls.certPath", "autoGenerate"
+        )
+        self.settings("{gateway: {tls: {enabled: true}}}")
+
+    def test_idle_needs_minutes(self) -> None:
+        self.problem("{session: {reset: {mode: 'idle'}}}", "session.reset.idleMinutes", "is needed")
+
+    def test_stores(self) -> None:
+        self.problem("{storage: {url: 'mysql://u:p@h/d'}}", "storage.url", "sqlite:")
+        self.assertNotIn("p@h", repr(self.settings("{storage: {url: 'postgresql://u:p@h/d'}}").storage))
