@@ -1,0 +1,33 @@
+"""The `.env` file of the state directory: `NAME=value` lines for keys that stand nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["variables"]
+
+_LINE = re.compile(
+    r"""\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*
+    (?: "((?:[^"\\]|\\.)*)" | '([^']*)' | ([^\n]*?) )
+    \s*(?:\s\#.*)?""",
+    re.VERBOSE,
+)
+
+
+def variables(text: str) -> dict[str, str]:
+    r"""Return the variables that the text sets; lines that set nothing are passed over.
+
+    Double quotes know `\n` and `\"`, single quotes take everything as it stands, and without quotes
+    ` #` begins a comment.
+    """
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match:
+            name, double, single, bare = match.groups()
+            found[name] = _unescaped(double) if double is not None else single or bare or ""
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], text)
