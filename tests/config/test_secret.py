@@ -1,0 +1,53 @@
+"""A secret shows itself to nobody who does not ask."""
+
+from __future__ import annotations
+
+import copy
+import json
+import traceback
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.settings import AuthSettings
+
+__all__ = ["SecretTests"]
+
+
+class SecretTests(SynchronousTestCase):
+    """`Secret` in every place where a value could be printed."""
+
+    def test_it_prints_as_stars(self) -> None:
+        secret = Secret("hunter2")
+        for shown in (
+            str(secret),
+            repr(secret),
+            f"{secret}",
+            f"{secret!r:>10}",
+            "{}".format(*[secret]),
+            str([secret]),
+        ):
+            self.assertNotIn("hunter2", shown)
+            self.assertIn("***", shown)
+
+    def test_it_is_hidden_inside_settings(self) -> None:
+        self.assertNotIn("hunter2", repr(AuthSettings(token=Secret("hunter2"))))
+
+    def test_it_is_hidden_in_a_traceback(self) -> None:
+        shown = "".join(traceback.format_exception(ValueError(Secret("hunter2"))))
+        self.assertIn("***", shown)
+
+    def test_no_codec_writes_it(self) -> None:
+        for encode in (json.dumps, msgspec.json.encode, msgspec.msgpack.encode):
+            self.assertRaises(TypeError, encode, {"token": Secret("hunter2")})
+
+    def test_it_gives_itself_when_asked(self) -> None:
+        self.assertEqual(Secret("hunter2").reveal(), "hunter2")
+        self.assertEqual(copy.deepcopy(Secret("hunter2")).reveal(), "hunter2")
+
+    def test_equal_secrets_are_equal(self) -> None:
+        self.assertEqual(Secret("å"), Secret("å"))
+        self.assertNotEqual(Secret("a"), Secret("b"))
+        self.assertNotEqual(Secret("a"), "a")
+        self.assertEqual(len({Secret("a"), Secret("a"), Secret("\ud800")}), 2)
