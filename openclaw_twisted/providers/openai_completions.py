@@ -12,7 +12,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -177,20 +177,21 @@ class OpenAICompletions:
         name: str,
         base_url: str,
         headers: Mapping[str, str],
-        compat: Mapping[str, CompatSettings] | None = None,
+        compat: Callable[[str], CompatSettings] = lambda _model: CompatSettings(),
     ) -> None:
+        """`compat` tells, by model name, where the upstream differs from OpenAI."""
         self._upstream = upstream
         self._name = name
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._headers = headers
-        self._compat = compat or {}
+        self._compat = compat
 
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
-        body = request_body(request, self._compat.get(request.model, CompatSettings()))
+        body = request_body(request, self._compat(request.model))
         answer = await self._upstream.post(self._url, self._headers, body)
         try:
             if answer.status != HTTPStatus.OK:

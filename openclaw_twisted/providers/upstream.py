@@ -148,7 +148,9 @@ class Body(TwistedProtocol):
         """Take bytes from the connection."""
         if self._discard:
             return
-        self._began = True
+        if not self._began:
+            self._began = True
+            self._disarm()  # the next wait has another limit
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(data)
@@ -194,15 +196,15 @@ class Body(TwistedProtocol):
     def _arm(self) -> None:
         # One timer for the whole body: it looks, when it fires, how long the silence really was.
         if self._timer is None:
-            self._timer = self._clock.callLater(self._limit(), self._look)
+            left = self._quiet_since + self._limit() - self._clock.seconds()
+            self._timer = self._clock.callLater(max(left, 0.0), self._look)
 
     def _look(self) -> None:
         self._timer = None
         if self._waiter is None:
             return
-        left = self._quiet_since + self._limit() - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._look)
+        if self._quiet_since + self._limit() > self._clock.seconds():
+            self._arm()
             return
         waiter, self._waiter = self._waiter, None
         self.close()
