@@ -115,7 +115,7 @@ class ClientAddressTests(SynchronousTestCase):
         paths = [problem.path for problem in error.problems]
         self.assertEqual(paths, ["gateway.trustedProxies[1]", "gateway.trustedProxies[2]"])
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200, deadline=None, derandomize=True)
     @given(st.lists(st.sampled_from(["6.6.6.6", "unknown", "127.0.0.1", "10.0.0.9", ""]), max_size=6))
     def test_what_the_client_wrote_never_counts(self, forged: list[str]):
         chain = ", ".join([*forged, "203.0.113.9", "10.0.0.9"])
@@ -167,7 +167,7 @@ class ParseAuthorityTests(SynchronousTestCase):
         for text in bad:
             self.assertIsNone(parse_authority(text), text)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.text(st.characters(max_codepoint=255), max_size=40))
     def test_any_text_is_read_or_refused(self, text: str):
         authority = parse_authority(text)
@@ -222,7 +222,7 @@ class HostRuleTests(SynchronousTestCase):
         paths = [problem.path for problem in error.problems]
         self.assertEqual(paths, ["gateway.http.allowedHosts[0]", "gateway.http.allowedHosts[2]"])
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, derandomize=True)
     @given(
         st.from_regex(
             r"[a-z0-9.-]{0,20}(localhost|\.local|127\.0\.0\.1|\.ts\.net)\.[a-z]{2,8}", fullmatch=True
@@ -264,7 +264,6 @@ class OriginRuleTests(SynchronousTestCase):
         for origin in ("https://app.example.org", "http://localhost:3000", "vscode-webview://abc"):
             self.assertEqual(self.check(origin), origin)
         self.assertEqual(self.check("https://b.example"), "https://b.example")
-        self.assertEqual(self.check("https://app.example.org:443"), "https://app.example.org:443")
 
     def test_everything_else_is_refused(self):
         bad = [
@@ -280,7 +279,15 @@ class OriginRuleTests(SynchronousTestCase):
             "https://evilapp.example.org",
             "https://x.app.example.org",
         ]
-        bad += ["https://app.example.org/", "https://app.example.org@evil.example", "https://a b", "file://"]
+        bad += [
+            "https://app.example.org/",
+            "https://app.example.org:",
+            "https://app.example.org.",
+            "https://APP.example.org",
+            "https://app.example.org@evil.example",
+            "https://a b",
+            "file://",
+        ]
         bad += [
             "http://gw.example.org",
             "http://gw.example.org:18790",
@@ -297,8 +304,9 @@ class OriginRuleTests(SynchronousTestCase):
             self.assertIn(KEY, error.message)
             self.assertTrue(error.message.isascii() and error.message.isprintable())
 
-    def test_two_origins_are_refused_even_when_listed(self):
-        self.assertRaises(ForbiddenError, self.check, "https://app.example.org", "https://app.example.org")
+    def test_two_origins_are_refused_even_when_each_would_do(self):
+        for origin in ("https://app.example.org", "http://gw.example.org:18789"):
+            self.assertRaises(ForbiddenError, self.check, origin, origin)
 
     def test_on_our_own_tls_a_page_of_plain_http_is_not_ours(self):
         self.assertRaises(ForbiddenError, self.check, "http://gw.example.org:18789", tls=True)
@@ -319,7 +327,7 @@ class OriginRuleTests(SynchronousTestCase):
         )
         self.assertEqual([problem.path for problem in error.problems], [f"{KEY}[0]", f"{KEY}[2]"])
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.text(max_size=12), st.text(max_size=12))
     def test_only_the_listed_text_passes(self, before: str, after: str):
         origin = f"{before}https://app.example.org{after}"

@@ -110,6 +110,14 @@ class FailureLimiterTests(SynchronousTestCase):
         self.assertFalse(self.locked(client("203.0.113.1")))
         self.assertTrue(self.locked(client("203.0.113.2")))
 
+    def test_who_fails_again_is_remembered_longer(self):
+        self.limiter = FailureLimiter(SETTINGS, self.clock.seconds, max_entries=2)
+        self.fail_times(9, self.them)
+        self.limiter.record("s", client("203.0.113.1"))
+        self.limiter.record("s", self.them)
+        self.limiter.record("s", client("203.0.113.2"))
+        self.assertTrue(self.locked(self.them))
+
     def test_a_lockout_is_logged_once_without_a_secret(self):
         with capturedLogs() as events:
             self.fail_times(100, self.them)

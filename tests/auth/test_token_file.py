@@ -46,7 +46,9 @@ class TokenFileTests(SynchronousTestCase):
     def test_nobody_else_can_read_it_whatever_the_umask(self):
         before = os.umask(0)
         self.addCleanup(os.umask, before)
-        made = load_or_create_token(self.state)
+        with capturedLogs() as events:
+            made = load_or_create_token(self.state)
+        self.assertEqual(events, [])  # it was never open, not even for a moment
         modes = [mode(path) for path in (made.path, made.path.parent, self.state)]
         self.assertEqual(modes, [0o600, 0o700, 0o700])
         self.assertEqual([path.name for path in made.path.parent.iterdir()], ["gateway-token"])
