@@ -111,19 +111,14 @@ def _short_secrets(settings: Settings, findings: Findings) -> None:
 
 def _origins(settings: Settings, findings: Findings) -> None:
     gateway = settings.gateway
-    places = {
-        "gateway.http.endpoints.chatCompletions.allowedOrigins": (
-            gateway.http.endpoints.chat_completions.allowed_origins
-        ),
-        "gateway.controlUi.allowedOrigins": gateway.control_ui.allowed_origins,
-    }
-    for path, origins in places.items():
-        for index, origin in enumerate(origins):
-            if not _ORIGIN.fullmatch(origin.rstrip("/")):
-                findings.refuse(
-                    f"{path}[{index}]",
-                    'must be one origin like "https://chat.example.com", without a path or *',
-                )
+    wanted = 'must be one origin like "https://chat.example.com", without a path or *'
+    for index, origin in enumerate(gateway.http.endpoints.chat_completions.allowed_origins):
+        if not _ORIGIN.fullmatch(origin.rstrip("/")):
+            findings.refuse(f"gateway.http.endpoints.chatCompletions.allowedOrigins[{index}]", wanted)
+    for index, origin in enumerate(gateway.control_ui.allowed_origins):
+        # OpenClaw takes anything here, "*" too; nothing but an origin ever matches one
+        if not _ORIGIN.fullmatch(origin.rstrip("/")):
+            findings.warn(f"gateway.controlUi.allowedOrigins[{index}]", f"lets nobody in: {wanted}")
     public = gateway.public_origin
     if public is not None and not (_ORIGIN.fullmatch(public.rstrip("/")) and public.startswith("https://")):
         findings.refuse("gateway.publicOrigin", 'must be an origin like "https://gateway.example.com"')

@@ -13,8 +13,8 @@ class SecretProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """One place that secrets are read from."""
 
     source: Annotated[
-        Literal["env", "file", "exec"],
-        Meta(description="The environment or a file; `exec` is not supported."),
+        Literal["env", "file", "exec", "store"],
+        Meta(description="The environment or a file; `exec` and `store` are not supported."),
     ]
     path: Annotated[str | None, Meta(description="The file.")] = None
     mode: Annotated[

@@ -141,9 +141,10 @@ class PlaceTests(ParseCase):
             self.problem(written(key, f"['{wrong}']"), f"{key}[0]", "must be one origin")
         for right in ("https://example.com", "http://localhost:3000", "https://example.com/"):
             self.settings(written(key, f"['{right}']"))
-        self.problem(
-            "{gateway: {controlUi: {allowedOrigins: ['*']}}}", "gateway.controlUi.allowedOrigins[0]", "*"
-        )
+
+    def test_a_star_that_openclaw_takes_is_a_warning(self) -> None:
+        warnings = self.warnings(written("gateway.controlUi.allowedOrigins", "['*']"))
+        self.assertIn("lets nobody in", warnings["gateway.controlUi.allowedOrigins[0]"])
 
     def test_the_public_origin_is_https(self) -> None:
         self.problem("{gateway: {publicOrigin: 'http://x.example'}}", "gateway.publicOrigin", "https://")
