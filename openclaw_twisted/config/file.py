@@ -54,7 +54,7 @@ def load(
     findings = Findings()
     environ = _with_dotenv(environ, state_dir(environ, home) / ".env", disk, findings)
     named = path is not None or _path_from(environ, "OPENCLAW_CONFIG_PATH", home) is not None
-    exists = named or main.exists()
+    exists = named or _is_there(main)
     tree, files = _tree(main, disk, _roots(environ), findings) if exists else ({}, ())
     try:
         loaded = settle(
@@ -77,6 +77,17 @@ def _tree(main: Path, disk: _Disk, roots: list[Path], findings: Findings) -> tup
     tree = syntax.decode(disk.text(main), str(main))
     includes = Includes(main, roots=roots, read=disk.text, findings=findings)
     return includes.resolve(tree), (main, *includes.files)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something has this name, be it a dangling link or out of reach: then reading it fails."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _home(environ: Mapping[str, str], home: Path) -> Path:
@@ -102,7 +113,7 @@ def _with_dotenv(
     environ: Mapping[str, str], path: Path, disk: _Disk, findings: Findings
 ) -> Mapping[str, str]:
     """Return the environment with what `.env` adds where it lacks something."""
-    if not path.exists():
+    if not _is_there(path):
         return environ
     try:
         added = dotenv.variables(disk.text(path))

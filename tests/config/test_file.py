@@ -14,7 +14,9 @@ from openclaw_twisted.config.include import MAX_FILES, MAX_NESTING
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import Secret, Settings
 from openclaw_twisted.errors import ConfigError
-from tests.config.test_parse import DATA, STRONG, written
+from tests.config.cases import DATA, STRONG, written
+
+__all__ = ["FindTests", "IncludeTests", "LoadTests", "PermissionTests", "SecretFileTests"]
 
 
 class FolderCase(SynchronousTestCase):
@@ -80,6 +82,13 @@ class LoadTests(FolderCase):
         missing = self.home / "missing.json"
         self.assertIn("no such file", self.refused(missing)[0])
         self.assertIn("no such file", self.refused(environ={"OPENCLAW_CONFIG_PATH": str(missing)})[0])
+
+    def test_a_link_that_leads_nowhere_is_not_taken_for_no_file(self) -> None:
+        (self.state / "openclaw.json").symlink_to(self.home / "unmounted" / "openclaw.json")
+        self.assertIn("no such file", self.refused()[0])
+
+    def test_a_file_out_of_reach_is_not_taken_for_no_file(self) -> None:
+        self.assertIn("cannot be read", self.refused(environ={"OPENCLAW_STATE_DIR": "/" + "x" * 300})[0])
 
     def test_the_file_is_read(self) -> None:
         path = self.write("openclaw.json", "{gateway: {port: 8080}} // mine")

@@ -2,47 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from openclaw_twisted.config.settings import Secret, Settings
+from tests.config.cases import STRONG, ParseCase, written
 
-from hypothesis import given, settings, strategies
-from twisted.trial.unittest import SynchronousTestCase
-
-from openclaw_twisted.config.parse import Loaded, parse
-from openclaw_twisted.config.settings import ModelChoice, Secret, Settings
-from openclaw_twisted.errors import ConfigError
-
-DATA = Path(__file__).parent / "data"
-STRONG = "6f1d0c9b8a79685746352413f2e1d0cf"
-
-
-def written(path: str, value: str) -> str:
-    """Return a configuration with one value in it, as JSON5 text."""
-    for key in reversed(path.split(".")):
-        value = f"{{{key}: {value}}}"
-    return value
-
-
-class ParseCase(SynchronousTestCase):
-    def loaded(self, text, environ=None, **named) -> Loaded:
-        return parse(text, environ or {}, **named)
-
-    def settings(self, text, environ=None, **named) -> Settings:
-        return self.loaded(text, environ, **named).settings
-
-    def problems(self, text, environ=None, **named) -> dict[str, str]:
-        error = self.assertRaises(ConfigError, parse, text, environ or {}, **named)
-        found = {problem.path: problem.message for problem in error.problems}
-        self.assertEqual(len(found), len(error.problems), "two problems at one place")
-        return found
-
-    def problem(self, text, path, words, environ=None, **named) -> None:
-        found = self.problems(text, environ, **named)
-        self.assertEqual([*found], [path])
-        self.assertIn(words, found[path])
-
-    def warnings(self, text, environ=None) -> dict[str, str]:
-        return {warning.path: warning.message for warning in self.loaded(text, environ).warnings}
+__all__ = ["EnvironmentTests", "InertTests", "ValueTests"]
 
 
 class ValueTests(ParseCase):
@@ -108,6 +71,18 @@ class ValueTests(ParseCase):
     def test_true_is_no_number(self) -> None:
         self.problem("{gateway: {port: true}}", "gateway.port", "must be a whole number")
 
+    def test_the_wrong_type_is_named(self) -> None:
+        self.problem("{gateway: {bind: 1}}", "gateway.bind", "not a number")
+        self.problem("{gateway: {trustedProxies: '10.0.0.1'}}", "gateway.trustedProxies", "list, not text")
+        self.problem("{gateway: {publicOrigin: {}}}", "gateway.publicOrigin", "text, not an object")
+        self.problem(
+            "{gateway: {limits: {tickSeconds: '1'}}}", "gateway.limits.tickSeconds", "without quotes"
+        )
+        self.problem("{models: {providers: []}}", "models.providers", "object, not a list")
+        self.problem(
+            "{models: {providers: {a: {models: [{id: ''}]}}}}", "models.providers.a.models[0].id", "empty"
+        )
+
     def test_ranges_hold(self) -> None:
         self.problem("{gateway: {port: 65536}}", "gateway.port", "at most 65535")
         self.problem(
@@ -165,120 +140,6 @@ class ValueTests(ParseCase):
         params = self.settings(text, {"X": "y"}).agents.defaults.params
         self.assertEqual(params, {"temperature": 0.2, "stop": ["a", None], "deep": {"er": "y"}})
         self.assertIs(type(params["deep"]["er"]), str)
-
-
-class ModelChoiceTests(ParseCase):
-    """A model as text or object, per agent or for all."""
-
-    def test_text_is_the_primary_model(self) -> None:
-        read = self.settings("{agents: {defaults: {model: 'a/b'}}}").agents.defaults
-        self.assertEqual(read.model, ModelChoice("a/b"))
-
-    def test_object_with_fallbacks(self) -> None:
-        read = self.settings("{agents: {defaults: {model: {primary: 'a/b', fallbacks: ['c/d']}}}}")
-        self.assertEqual(read.agents.defaults.model, ModelChoice("a/b", ("c/d",)))
-
-    def test_fallbacks_alone_keep_the_default_primary(self) -> None:
-        text = "{agents: {defaults: {model: 'a/b'}, entries: {main: {model: {fallbacks: ['c/d']}}}}}"
-        self.assertEqual(self.settings(text).agents.entries["main"].model, ModelChoice("a/b", ("c/d",)))
-
-    def test_fallbacks_alone_without_any_primary_are_refused(self) -> None:
-        self.problem(
-            "{agents: {entries: {main: {model: {fallbacks: ['c/d']}}}}}",
-            "agents.entries.main.model",
-            'needs the key "primary"',
-        )
-
-
-class AgentTests(ParseCase):
-    """The map and the list of agents become one map."""
-
-    def test_map_and_list_are_read_into_one_map(self) -> None:
-        entries = self.settings("{agents: {entries: {a: {}}, list: [{id: 'b'}]}}").agents.entries
-        self.assertEqual([(key, agent.id) for key, agent in entries.items()], [("a", "a"), ("b", "b")])
-
-    def test_ids_are_lower_case(self) -> None:
-        entries = self.settings("{agents: {entries: {Alpha: {}}, list: [{id: 'BETA'}]}}").agents.entries
-        self.assertEqual([*entries], ["alpha", "beta"])
-
-    def test_one_id_in_both_shapes_is_refused(self) -> None:
-        self.problem(
-            "{agents: {entries: {a: {}}, list: [{id: 'A'}]}}",
-            "agents.list[0]",
-            'second agent "a"; the first is agents.entries.a',
-        )
-
-    def test_an_id_that_contradicts_its_key_is_refused(self) -> None:
-        self.problem("{agents: {entries: {a: {id: 'b'}}}}", "agents.entries.a.id", 'must be "a"')
-
-    def test_bad_ids_come_with_a_good_one(self) -> None:
-        self.problem("{agents: {entries: {'My Agent!': {}}}}", 'agents.entries["My Agent!"]', '"my-agent"')
-        self.problem("{agents: {list: [{id: '../x'}]}}", "agents.list[0]", '"x"')
-        self.problem("{agents: {list: [{id: '%s'}]}}" % ("a" * 65), "agents.list[0]", "at most 64")
-
-    def test_an_agent_in_the_list_needs_an_id(self) -> None:
-        self.problem("{agents: {list: [{}]}}", "agents.list[0]", '"id"')
-
-    def test_wrong_containers_are_named(self) -> None:
-        self.problem("{agents: {list: {}}}", "agents.list", "must be a list")
-        self.problem("{agents: {entries: []}}", "agents.entries", "must be an object")
-        self.problem("{agents: {entries: {a: 1}}}", "agents.entries.a", "must be an object")
-
-    def test_two_default_agents_are_refused(self) -> None:
-        self.problem(
-            "{agents: {list: [{id: 'a', default: true}, {id: 'b', default: true}]}}",
-            "agents.list[1].default",
-            'second default agent beside "a"',
-        )
-
-
-class ProviderTests(ParseCase):
-    """Providers, and the name that two things share."""
-
-    def test_local_is_the_model_of_this_machine(self) -> None:
-        models = self.settings("{models: {providers: {local: {model: 'x', threads: 2}}}}").models
-        self.assertEqual((models.local.model, models.local.threads), ("x", 2))
-        self.assertEqual(models.providers, {})
-
-    def test_local_with_an_address_is_an_ordinary_provider(self) -> None:
-        models = self.settings("{models: {providers: {local: {baseUrl: 'http://127.0.0.1:8000/v1'}}}}").models
-        self.assertEqual(models.providers["local"].base_url, "http://127.0.0.1:8000/v1")
-        self.assertEqual(models.local, Settings().models.local)
-
-    def test_problems_of_the_local_model_stand_where_it_was_written(self) -> None:
-        self.problem(
-            "{models: {providers: {local: {parallel: 0}}}}", "models.providers.local.parallel", "at least 1"
-        )
-        self.problem("{models: {local: {}}}", "models.local", "models.providers.local")
-
-    def test_an_address_needs_a_scheme(self) -> None:
-        self.problem(
-            "{models: {providers: {a: {baseUrl: 'localhost:1234'}}}}", "models.providers.a.baseUrl", "http://"
-        )
-
-
-class OlderKeyTests(ParseCase):
-    """What earlier releases of OpenClaw called differently."""
-
-    def test_reload_modes(self) -> None:
-        for mode in ("hot", "restart"):
-            self.assertEqual(
-                self.settings(written("gateway.reload.mode", f"'{mode}'")).gateway.reload.mode, "hybrid"
-            )
-
-    def test_idle_minutes(self) -> None:
-        reset = self.settings("{session: {idleMinutes: 30}}").session.reset
-        self.assertEqual((reset.mode, reset.idle_minutes), ("idle", 30))
-        self.problem("{session: {idleMinutes: 'x'}}", "session.idleMinutes", "whole number")
-
-    def test_prune_days(self) -> None:
-        maintenance = self.settings("{session: {maintenance: {pruneDays: 10}}}").session.maintenance
-        self.assertEqual(maintenance.prune_after_seconds, 864000)
-
-    def test_flat_environment_variables(self) -> None:
-        loaded = self.loaded("{env: {A: '1', vars: {B: '2', A: '3'}}}")
-        self.assertEqual(loaded.settings.env.vars, {"A": Secret("3"), "B": Secret("2")})
-        self.assertEqual(dict(loaded.environ), {"A": "3", "B": "2"})
 
 
 class EnvironmentTests(ParseCase):
@@ -340,6 +201,11 @@ class EnvironmentTests(ParseCase):
             overrides={"gateway.bind": "lan"},
         )
 
+    def test_a_variable_for_a_wrong_section_leaves_the_section_to_be_named(self) -> None:
+        self.assertEqual([*self.problems("{gateway: 1}", {"OPENCLAW_GATEWAY_PORT": "2"})], ["gateway"])
+        environ = {"OPENCLAW_GATEWAY_TOKEN": STRONG}
+        self.assertEqual([*self.problems("{gateway: {auth: []}}", environ)], ["gateway.auth"])
+
     def test_a_wrong_variable_is_named(self) -> None:
         for port in ("x", "70000", "1" * 5000):
             self.assertEqual(
@@ -363,105 +229,3 @@ class InertTests(ParseCase):
     def test_inert_keys_are_named_where_they_were_written(self) -> None:
         warning = self.loaded("{agents: {list: [{id: 'a', sandbox: {}}]}}").warnings[0]
         self.assertIn("agents.list[0].sandbox", warning.message)
-
-
-class RealFileTests(ParseCase):
-    """Files as OpenClaw's users have them start this gateway."""
-
-    def test_the_list_shape_of_spring_2026(self) -> None:
-        text = (DATA / "openclaw-2026.3.json5").read_text(encoding="utf-8")
-        loaded = self.loaded(text, {"TELEGRAM_BOT_TOKEN": "t"})
-        read = loaded.settings
-        self.assertEqual([*read.agents.entries], ["main", "work", "notes"])
-        self.assertTrue(read.agents.entries["main"].default)
-        self.assertEqual(
-            read.agents.entries["notes"].model,
-            ModelChoice("anthropic/claude-sonnet-4-5", ("lmstudio/qwen3-8b",)),
-        )
-        self.assertEqual(read.models.providers["local"].base_url, "http://127.0.0.1:8000/v1")
-        self.assertEqual(read.models.providers["openrouter"].api_key, Secret("sk-or-v1-household"))
-        self.assertEqual(read.models.providers["lmstudio"].models[0].compat.max_tokens_field, "max_tokens")
-        self.assertEqual(read.gateway.http.endpoints.chat_completions.max_body_bytes, 20_000_000)
-        self.assertEqual(read.session.reset.mode, "daily")
-        self.assertEqual(read.gateway.reload.mode, "hybrid")
-        self.assertEqual(len(loaded.warnings), 2, [str(warning) for warning in loaded.warnings])
-
-    def test_the_map_shape_of_autumn_2026(self) -> None:
-        text = (DATA / "openclaw-2026.9.json").read_text(encoding="utf-8")
-        # the API key lies in a secrets file, which only `load` can read
-        loaded = self.loaded(text, {"TEAM_GATEWAY_TOKEN": STRONG, "TEAM_ROUTE": "north"})
-        read = loaded.settings
-        self.assertEqual(read.gateway.auth.token, Secret(STRONG))
-        self.assertEqual(read.gateway.auth.rate_limit.lockout_ms, 600_000)
-        self.assertEqual(read.models.providers["team"].base_url, "https://models.example.org/v1")
-        self.assertEqual(read.models.providers["team"].headers["X-Route"], Secret("north"))
-        self.assertEqual(read.models.providers["team"].models[0].cost.output, 10)
-        self.assertEqual(read.agents.defaults.thinking_default, "ultra")
-        self.assertEqual(read.agents.entries["ops"].context_injection, "never")
-        self.assertEqual(read.session.maintenance.prune_after_seconds, 45 * 86400)
-        self.assertEqual(read.tools.also_allow, ("group:memory",))
-        self.assertIn("models.providers.team.apiKey", [warning.path for warning in loaded.warnings])
-
-    def test_the_quickstart_holds_no_surprises(self) -> None:
-        text = (Path(__file__).parents[2] / "examples" / "quickstart.json5").read_text(encoding="utf-8")
-        loaded = self.loaded(text)
-        self.assertEqual(loaded.warnings, ())
-        self.assertTrue(loaded.settings.gateway.http.endpoints.chat_completions.enabled)
-        self.assertEqual(loaded.settings.agents.defaults.model, ModelChoice("local/qwen2.5-coder-0.5b"))
-        self.assertEqual(loaded.settings.models.local, Settings().models.local)
-
-
-KEYS = strategies.sampled_from(
-    [
-        *("gateway", "agents", "models", "env", "session", "secrets", "$include", "x y", ""),
-        *("auth", "token", "port", "reload", "mode", "trustedProxies"),
-        *("defaults", "entries", "list", "id", "model", "primary", "params"),
-        *("providers", "local", "baseUrl", "apiKey", "headers", "source", "provider"),
-        *("vars", "maintenance", "pruneDays", "idleMinutes"),
-    ]
-)
-LEAVES = (
-    strategies.none()
-    | strategies.booleans()
-    | strategies.integers()
-    | strategies.floats()
-    | strategies.sampled_from(["${A}", "$A", "$${A}", "lan", "none", "env", "24h", "http://x"])
-    | strategies.text(max_size=8)
-)
-TREES = strategies.recursive(
-    LEAVES,
-    lambda inner: strategies.lists(inner, max_size=3) | strategies.dictionaries(KEYS, inner, max_size=4),
-)
-
-
-class ArbitraryInputTests(SynchronousTestCase):
-    """Whatever the text is, there are settings or a `ConfigError`."""
-
-    def check(self, text: str) -> None:
-        try:
-            loaded = parse(text, {"A": "a"})
-        except ConfigError as error:
-            self.assertTrue(error.problems)
-        else:
-            self.assertIsInstance(loaded.settings, Settings)
-
-    @settings(max_examples=150, deadline=None)
-    @given(strategies.text(alphabet="{}[]:,'\"\\/*\n ab$1.-eN_", max_size=30))
-    def test_text(self, text: str) -> None:
-        self.check(text)
-
-    @settings(max_examples=300, deadline=None)
-    @given(strategies.dictionaries(KEYS, TREES, max_size=5))
-    def test_values_in_the_wrong_places(self, tree: object) -> None:
-        self.check(json.dumps(tree))
-
-    def test_bombs(self) -> None:
-        for text in (
-            "[" * 100_000,
-            '{"a":' * 20_000,
-            "{a:" * 1_000,
-            '{"a":' + "1" * 5_000 + "}",
-            "\ufeff",
-            "\x00",
-        ):
-            self.assertRaises(ConfigError, parse, text, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openclaw_twisted.config.settings import Secret
-from tests.config.test_parse import STRONG, ParseCase, written
+from tests.config.cases import STRONG, ParseCase, written
 
 __all__ = ["AuthenticationTests", "PlaceTests"]
 
