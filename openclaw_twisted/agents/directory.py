@@ -69,6 +69,17 @@ class Agent:
                 return name
         return text
 
+    def candidates(self, override: str | None = None) -> tuple[str, ...]:
+        """Return the models to try in order: the one asked for, else the agent's own and its fallbacks.
+
+        Empty when no model is configured.
+        """
+        if override is not None:
+            return (self.model_named(override),)
+        if self.model is None:
+            return ()
+        return tuple(map(self.model_named, (self.model.primary, *self.model.fallbacks)))
+
     def params_for(self, model: str) -> dict[str, Any]:
         """Return the sampling parameters for a model: everyone's, then the model's, then the agent's own."""
         entry = self.models.get(model)

@@ -34,7 +34,7 @@ ALL: frozenset[str] = frozenset(Scope)
 MODEL_OVERRIDE = Scope.ADMIN
 """What a `model` parameter and the messages `/reset` and `/new` need over WebSocket, beside the method's."""
 
-_PUBLIC = ("health", "GET /health", "GET /healthz", "GET /ready", "GET /readyz")
+_PUBLIC = ("health", "GET /", "GET /health", "GET /healthz", "GET /ready", "GET /readyz")
 
 _READ = (
     "agent.identity.get",

@@ -1,6 +1,6 @@
 """Who gets in, decided from the head of a request, before a byte of its body is read.
 
-The order of checks is part of the contract: Host, path, method, caller, scope, origin, size, type. A
+The order of checks is part of the contract: Host, path, method, origin, caller, scope, size, type. A
 caller is authorised by the route that was matched, never by the text of the path, and a route without a
 scope is nobody's.
 """
@@ -17,15 +17,10 @@ from twisted.web.http_headers import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
-from openclaw_twisted.auth.addresses import (
-    ClientAddress,
-    HostRule,
-    OriginRule,
-    TrustedProxies,
-    client_address,
-)
+from openclaw_twisted.auth.addresses import ClientAddress, client_address
 from openclaw_twisted.auth.credentials import from_headers
-from openclaw_twisted.auth.gate import Gate, Identity
+from openclaw_twisted.auth.doorkeeping import Doorkeeping
+from openclaw_twisted.auth.gate import Identity
 from openclaw_twisted.auth.scopes import authorise, needed
 from openclaw_twisted.errors import (
     InvalidRequestError,
@@ -35,7 +30,7 @@ from openclaw_twisted.errors import (
     UnsupportedMediaTypeError,
 )
 
-__all__ = ["Admission", "Admitted", "Doorkeeping", "Head", "Route"]
+__all__ = ["Admission", "Admitted", "Head", "Route"]
 
 # Bodies that no endpoint reads are thrown away up to this size; above it the connection is closed.
 MAX_DISCARDED_BYTES = 64 * 1024
@@ -43,6 +38,7 @@ MAX_DISCARDED_BYTES = 64 * 1024
 # Encoded dots, slashes (outside model ids), backslashes and NULs, doubled slashes: forms that two
 # readers of one path could read differently.
 _AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
+_SAFE_METHODS = (b"GET", b"HEAD")
 _MODEL_PATH = b"/v1/models/"
 
 
@@ -79,16 +75,6 @@ class Admitted:
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Doorkeeping:
-    """The rules that both doors share."""
-
-    hosts: HostRule
-    origins: OriginRule
-    proxies: TrustedProxies
-    gate: Gate
-
-
 class Admission:
     """The checks of the HTTP door."""
 
@@ -102,15 +88,16 @@ class Admission:
         rules = self._rules
         authority = rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
         route, arguments = self._match(head)
+        origin = None
+        if head.method not in _SAFE_METHODS:
+            # Before the secret is looked at: a foreign page must not learn whether it guessed right.
+            origin = rules.origins.check(head.headers, authority, tls=head.tls)
         client = client_address(head.peer, head.headers, rules.proxies)
         if needed(route.name) is None:
             identity = Identity("anyone", frozenset())
         else:
             identity = rules.gate.check(from_headers(head.headers), client)
             authorise(identity.scopes, route.name)
-        origin = None
-        if head.method != b"GET":
-            origin = rules.origins.check(head.headers, authority, tls=head.tls)
         self._check_body(head, route)
         return Admitted(
             route=route,

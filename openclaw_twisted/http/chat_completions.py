@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.agents.sampling import with_defaults
 from openclaw_twisted.agents.target import Target, resolve_target
 from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.events import RunFinished
@@ -25,13 +26,14 @@ __all__ = ["ChatCompletions"]
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCompletions:
-    """The endpoint; `now` gives seconds since the epoch."""
+    """The endpoint; `now` gives seconds since the epoch, `timeout_seconds` bounds a run (0: no bound)."""
 
     runner: Runner
     directory: Directory
     settings: ChatCompletionsSettings
     clock: IReactorTime
     now: Callable[[], float]
+    timeout_seconds: float = 0.0
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in pieces when the request says `stream`."""
@@ -45,7 +47,7 @@ class ChatCompletions:
         target = resolve_target(
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
-        run = self.runner.start(run_request(target, conversation))
+        run = self.runner.start(run_request(target, conversation, timeout_seconds=self.timeout_seconds))
         heading = new_heading(self.now(), target.model_echo)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
@@ -72,18 +74,20 @@ async def _end_of(run: Run) -> RunFinished:
         raise
 
 
-def run_request(target: Target, conversation: Conversation) -> RunRequest:
+def run_request(target: Target, conversation: Conversation, *, timeout_seconds: float) -> RunRequest:
     """Return what the pipeline is asked to do."""
     agent = target.agent
+    models = agent.candidates(target.model_override)
+    params = agent.params_for(models[0]) if models else {}
     return RunRequest(
         run_id=new_run_id(),
         agent_id=agent.id,
         session_key=target.session_key,
-        models=target.models,
+        models=models,
         messages=conversation.messages,
         instructions=conversation.instructions,
         tools=conversation.tools,
         tool_choice=conversation.tool_choice,
-        sampling=conversation.sampling,
-        timeout_seconds=agent.timeout_seconds,
+        sampling=with_defaults(conversation.sampling, params),
+        timeout_seconds=timeout_seconds,
     )

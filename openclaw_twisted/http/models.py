@@ -9,6 +9,7 @@ import msgspec
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import find_model, known_model_ids
+from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
 __all__ = ["ModelList", "OneModel"]
@@ -47,7 +48,10 @@ class OneModel:
     """Finds every name that a chat request may carry."""
 
     directory: Directory
+    settings: ChatCompletionsSettings
 
     async def __call__(self, call: Call) -> Reply:
         """Answer with the model, its id as asked for; raises `AgentNotFoundError`."""
-        return json_reply(ModelOut(find_model(self.directory, call.arguments["id"])))
+        name = call.arguments["id"]
+        find_model(self.directory, name, self.settings.unknown_model)
+        return json_reply(ModelOut(name))

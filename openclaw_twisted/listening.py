@@ -1,0 +1,91 @@
+"""Where the gateway listens: the address that `gateway.bind` means, plain or with TLS."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from openclaw_twisted.config.settings import GatewaySettings, TlsSettings
+from openclaw_twisted.errors import ConfigError, Problem
+
+__all__ = ["address_of", "endpoint_for"]
+
+# Twisted's default of 50 is soon full when many clients connect at once.
+BACKLOG = 1024
+LOOPBACK = "127.0.0.1"
+_TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
+_TAILSCALE_RESOLVER = "100.100.100.100"
+
+
+def address_of(settings: GatewaySettings) -> str:
+    """Return the address to bind to; raises `ConfigError` when `bind` asks for a network there is not."""
+    match settings.bind:
+        case "lan":
+            return "0.0.0.0"  # noqa: S104 - what the setting says; auth is required for it
+        case "custom":
+            return settings.custom_bind_host or LOOPBACK
+        case "tailnet":
+            return _tailnet_address()
+        case _:
+            return LOOPBACK
+
+
+def endpoint_for(reactor: Any, settings: GatewaySettings) -> IStreamServerEndpoint:
+    """Return the endpoint to listen on; raises `ConfigError` for unusable TLS files."""
+    address = address_of(settings)
+    port = settings.port
+    if settings.tls.enabled:
+        context = _tls_context(settings.tls)
+        return SSL4ServerEndpoint(reactor, port, context, backlog=BACKLOG, interface=address)
+    if ":" in address:
+        return TCP6ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
+    return TCP4ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
+
+
+def _tailnet_address() -> str:
+    # Connecting a datagram socket sends nothing; it asks the kernel which address it would use.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_TAILSCALE_RESOLVER, 53))
+            address = str(probe.getsockname()[0])
+        except OSError:
+            address = ""
+    if not address or ipaddress.ip_address(address) not in _TAILSCALE:
+        message = 'is "tailnet", but this machine has no Tailscale address. Start Tailscale, or use "lan".'
+        raise ConfigError("gateway.bind", (Problem("gateway.bind", message),))
+    return address
+
+
+def _tls_context(tls: TlsSettings) -> Any:
+    from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+
+    problems = [
+        Problem(f"gateway.tls.{key}", "is needed when gateway.tls.enabled is true. Name a PEM file.")
+        for key, path in (("certPath", tls.cert_path), ("keyPath", tls.key_path))
+        if path is None
+    ]
+    if problems:
+        raise ConfigError("gateway.tls", tuple(problems))
+    try:
+        key = KeyPair.load(Path(str(tls.key_path)).expanduser().read_bytes(), _PEM)
+        chain = [
+            Certificate.loadPEM(text).original
+            for text in _certificates(Path(str(tls.cert_path)).expanduser().read_bytes())
+        ]
+        return CertificateOptions(privateKey=key.original, certificate=chain[0], extraCertChain=chain[1:])
+    except Exception as error:
+        message = f"the certificate and key cannot be used ({error}). Check both PEM files."
+        raise ConfigError("gateway.tls", (Problem("gateway.tls", message),)) from error
+
+
+_PEM = 1  # OpenSSL.crypto.FILETYPE_PEM, without importing OpenSSL for it
+_END = b"-----END CERTIFICATE-----"
+
+
+def _certificates(pem: bytes) -> list[bytes]:
+    return [block + _END for block in pem.split(_END)[:-1]]

@@ -1,0 +1,58 @@
+"""What the gateway says on the terminal when it is ready: where it is, where the secret lies, what to try."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from openclaw_twisted import __version__
+
+__all__ = ["welcome"]
+
+_BODY = '{"model": "openclaw", "messages": [{"role": "user", "content": "Say hello in one sentence."}]}'
+
+
+def welcome(
+    *, base_url: str, auth_mode: str, token_file: Path | None, config: Path | None, chat_enabled: bool
+) -> str:
+    """Return the lines to print; they name files, never a secret.
+
+    `base_url` is the root (`http://127.0.0.1:18789`), `token_file` where a generated token is kept.
+    """
+    lines = [f"openclaw-gateway {__version__} is ready."]
+    lines.append(f"  API base URL   {base_url}/v1")
+    lines.append(f"  WebSocket      {base_url.replace('http', 'ws', 1)}")
+    if token_file is not None:
+        lines.append(f"  token          in {token_file}")
+    elif auth_mode != "none":
+        lines.append(f"  {auth_mode:<14} as configured ({_show_token(config)} prints it)")
+    else:
+        lines.append("  token          none needed (gateway.auth.mode is none)")
+    if not chat_enabled:
+        lines.append(
+            "  The OpenAI API is off; gateway.http.endpoints.chatCompletions.enabled switches it on."
+        )
+        return "\n".join(lines) + "\n"
+    secret = _secret(auth_mode, token_file, config)
+    header = f' -H "Authorization: Bearer {secret}"' if secret else ""
+    lines += [
+        "  try it:",
+        f"curl -sS {base_url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{_BODY}'",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _secret(auth_mode: str, token_file: Path | None, config: Path | None) -> str:
+    if auth_mode == "none":
+        return ""
+    if token_file is not None:
+        return f"$(cat {shlex.quote(str(token_file))})"
+    return f"$({_show_token(config)})"
+
+
+def _show_token(config: Path | None) -> str:
+    command = [sys.executable, "-m", "openclaw_twisted.cli", "token", "show"]
+    if config is not None:
+        command += ["--config", str(config)]
+    return shlex.join(command)
