@@ -1,0 +1,182 @@
+"""A SQLite connection on a thread of its own, fed through a queue and answering in batches.
+
+The theory: SQLite blocks, so the reactor never touches it. Callers leave jobs in a queue. The thread
+takes whatever waits there, does it as one batch, and wakes the reactor once for the whole batch. While
+one batch is on its way to the disk the next one gathers, so many commits share one fsync when there
+are many, and a lone commit waits for nobody. Jobs are done in the order in which they were left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from sqlite3 import Connection
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+__all__ = ["MAX_BATCH", "ConnectionThread", "FromThreads", "Job", "in_one_transaction", "one_by_one"]
+
+MAX_BATCH = 512
+
+T = TypeVar("T")
+
+
+class FromThreads(Protocol):
+    """The part of a reactor that other threads may call."""
+
+    def callFromThread(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:  # noqa: N802  Twisted's name
+        """Call in the reactor's thread, soon."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One call that wants the connection, and the Deferred that waits for its outcome."""
+
+    call: Callable[[Connection], Any]
+    done: Deferred[Any] = field(default_factory=Deferred)
+    outcome: Any = None
+
+    def run(self, connection: Connection) -> bool:
+        """Make the call, keep what came of it, and return whether it went well."""
+        try:
+            self.outcome = self.call(connection)
+        except Exception:  # noqa: BLE001  whatever it is belongs to the job's caller, not to the thread
+            self.outcome = Failure()
+            return False
+        return True
+
+
+class ConnectionThread:
+    """Owns a connection and the thread that uses it; every method is called by the reactor's thread.
+
+    `connect`, `work` and `disconnect` run on the thread. `work` gives every job of its batch an outcome.
+    """
+
+    def __init__(
+        self,
+        reactor: FromThreads,
+        name: str,
+        *,
+        connect: Callable[[], Connection],
+        work: Callable[[Connection, Sequence[Job]], None],
+        disconnect: Callable[[Connection], None],
+    ) -> None:
+        self._reactor = reactor
+        self._connect = connect
+        self._work = work
+        self._disconnect = disconnect
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._started: Deferred[None] = Deferred()
+        self._stopped: Deferred[None] = Deferred()
+        # A daemon, so that a process that ends without `stop` does not hang; SQLite survives being killed.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    async def start(self) -> None:
+        """Start the thread and wait until it is connected; raises what `connect` raised."""
+        self._thread.start()
+        try:
+            await self._started
+        except CancelledError:
+            await self.stop()
+            raise
+
+    def submit(self, call: Callable[[Connection], T]) -> Deferred[T]:
+        """Queue a call; the Deferred fires with its outcome. Cancelling drops the outcome, not the call."""
+        job = Job(call)
+        self._queue.put(job)
+        return job.done
+
+    def stop(self) -> Deferred[None]:
+        """Do what is queued, disconnect and end the thread; the Deferred fires when it is gone."""
+        self._queue.put(None)
+        return self._stopped
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except Exception:  # noqa: BLE001  `start` raises it on the reactor's thread
+            self._reactor.callFromThread(self._ended, Failure())
+            return
+        self._reactor.callFromThread(self._started.callback, None)
+        going_on = True
+        while going_on:
+            batch, going_on = self._next_batch()
+            if batch:
+                self._work(connection, batch)
+                self._reactor.callFromThread(_answer, batch)
+        try:
+            self._disconnect(connection)
+        finally:
+            self._reactor.callFromThread(self._ended, None)
+
+    def _next_batch(self) -> tuple[list[Job], bool]:
+        """Wait for a job, take what else is there, and say whether to go on after it."""
+        batch: list[Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == MAX_BATCH:
+                return batch, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _ended(self, failure: Failure | None) -> None:
+        self._thread.join()  # it has nothing left to do: this call was its last
+        if failure is not None:
+            self._started.errback(failure)
+        self._stopped.callback(None)
+
+
+def one_by_one(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Do each job by itself: the way of a reader."""
+    for job in jobs:
+        job.run(connection)
+
+
+def in_one_transaction(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Do all jobs in one transaction: the way of a writer.
+
+    When a job fails, the transaction is undone and every job gets one of its own, so that the bad one
+    fails alone (SQLite may undo a whole transaction by itself, so savepoints would not help). When the
+    transaction cannot begin or be committed it is the disk's fault, and every job fails.
+    """
+    _undo(connection)  # nothing to undo, unless the last ROLLBACK failed
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        if all(job.run(connection) for job in jobs):
+            connection.execute("COMMIT")
+            return
+    except Exception:  # noqa: BLE001  it belongs to the jobs' callers, not to the thread
+        failure = Failure()
+        for job in jobs:
+            job.outcome = failure
+        _undo(connection)
+        return
+    _undo(connection)
+    if len(jobs) > 1:
+        for job in jobs:
+            in_one_transaction(connection, [job])
+
+
+def _undo(connection: Connection) -> None:
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _answer(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if isinstance(job.outcome, Failure):
+            job.done.errback(job.outcome)
+        else:
+            job.done.callback(job.outcome)
