@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.errors import StorageError
+from openclaw_twisted.sessions.migrate import Migration, read, shipped, statements, upgrade
+
+PATH = Path("/state/gateway.sqlite3")
+
+FIRST = Migration(1, "0001_people.sql", "CREATE TABLE people (name TEXT);\n")
+SECOND = Migration(
+    2,
+    "0002_ages.sql",
+    """
+    -- A trigger's body has semicolons; of its own.
+    ALTER TABLE people ADD COLUMN age INTEGER NOT NULL DEFAULT 18;
+    CREATE TRIGGER birthday AFTER UPDATE ON people BEGIN
+        SELECT 1;
+        SELECT 2;
+    END;
+    UPDATE people SET age = 44;
+    """,
+)
+BROKEN = Migration(3, "0003_broken.sql", "DELETE FROM people;\nCREATE TABLE people (name TEXT);\n")
+
+
+class UpgradeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(self.connection.close)
+
+    def upgrade(self, *migrations: Migration, at: float = 1.0) -> int:
+        return upgrade(self.connection, migrations, path=PATH, at=at)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        return self.connection.execute(query).fetchall()
+
+    def test_a_new_database_gets_every_step(self):
+        self.assertEqual(self.upgrade(FIRST, SECOND, at=7.5), 2)
+        self.assertEqual(
+            self.rows("SELECT * FROM migrations"), [(1, "0001_people.sql", 7.5), (2, "0002_ages.sql", 7.5)]
+        )
+
+    def test_an_older_database_gets_the_steps_it_lacks_and_keeps_its_rows(self):
+        self.upgrade(FIRST, at=1.0)
+        self.connection.execute("INSERT INTO people VALUES ('Ada')")
+        self.assertEqual(self.upgrade(FIRST, SECOND, at=2.0), 2)
+        self.assertEqual(self.rows("SELECT name, age FROM people"), [("Ada", 44)])
+        self.assertEqual(self.rows("SELECT version, applied_at FROM migrations"), [(1, 1.0), (2, 2.0)])
+
+    def test_a_database_that_is_up_to_date_is_left_alone(self):
+        self.upgrade(FIRST, SECOND)
+        changes = self.connection.total_changes
+        self.assertEqual(self.upgrade(FIRST, SECOND, at=9.0), 2)
+        self.assertEqual(self.connection.total_changes, changes)
+
+    def test_a_step_that_fails_leaves_nothing_behind(self):
+        self.upgrade(FIRST)
+        self.connection.execute("INSERT INTO people VALUES ('Ada')")
+        with self.assertRaises(sqlite3.OperationalError):
+            self.upgrade(FIRST, SECOND, BROKEN)
+        self.assertFalse(self.connection.in_transaction)
+        self.assertEqual(self.rows("SELECT name, age FROM people"), [("Ada", 44)])
+        self.assertEqual(self.rows("SELECT max(version) FROM migrations"), [(2,)])
+
+    def test_a_newer_database_is_refused_with_both_versions(self):
+        self.upgrade(FIRST, SECOND)
+        with self.assertRaises(StorageError) as caught:
+            self.upgrade(FIRST)
+        self.assertIn(f"{PATH} was written by a newer version", caught.exception.message)
+        self.assertIn("its schema is number 2, this version knows up to number 1", caught.exception.message)
+
+    def test_another_programs_database_is_refused(self):
+        self.connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        with self.assertRaises(StorageError) as caught:
+            self.upgrade(FIRST)
+        self.assertIn("another program's", caught.exception.message)
+        self.assertEqual(self.rows("SELECT name FROM sqlite_master"), [("bookmarks",)])
+
+
+class FilesTests(SynchronousTestCase):
+    def test_the_shipped_steps_are_numbered_without_gaps(self):
+        self.assertEqual([step.version for step in shipped()], list(range(1, len(shipped()) + 1)))
+
+    def test_files_are_read_in_the_order_of_their_numbers(self):
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for name in ("0010_ten.sql", "0002_two.sql", "README.md"):
+            (directory / name).write_text(f"-- {name}")
+        self.assertEqual(
+            read(directory),
+            (
+                Migration(2, "0002_two.sql", "-- 0002_two.sql"),
+                Migration(10, "0010_ten.sql", "-- 0010_ten.sql"),
+            ),
+        )
+
+    def test_a_script_is_split_into_its_statements(self):
+        self.assertEqual(len(list(statements(SECOND.sql))), 3)
+
+    def test_a_statement_without_an_end_is_refused(self):
+        with self.assertRaises(ValueError):
+            list(statements("SELECT 1;\nSELECT 2"))
