@@ -1,0 +1,121 @@
+"""Stateless turns on their way to the store: gathered for a moment, written together, never waited for.
+
+Most requests are stateless. Written one by one each would cost a transaction and an fsync that nobody
+asked for; gathered, a busy second costs a few. What the disk cannot keep up with is dropped, oldest
+first, so that a slow disk costs records and not memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from openclaw_twisted.sessions.rows import TurnRows
+
+__all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Clock", "Notes"]
+
+MAX_WAITING = 10_000
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+
+_GATHER_SECONDS = 0.2
+_MAX_WRITE = 128  # so that a commit behind them in the queue waits for a few milliseconds at most
+_LOG_INTERVAL_SECONDS = 10.0
+
+
+class Clock(Protocol):
+    """The part of a reactor that keeps time."""
+
+    def callLater(self, delay: float, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: N802  Twisted's name
+        """Call after `delay` seconds."""
+        ...
+
+    def seconds(self) -> float:
+        """Return the time, from an arbitrary start."""
+        ...
+
+
+class Notes:
+    """The turns that wait; `write` starts to write one and its Deferred fires when that is done or failed."""
+
+    _log = Logger()
+
+    def __init__(self, clock: Clock, write: Callable[[TurnRows], Deferred[None]]) -> None:
+        self._clock = clock
+        self._write = write
+        self._waiting: deque[TurnRows] = deque()
+        self._waiting_bytes = 0
+        self._timer: IDelayedCall | None = None
+        self._writing = False
+        self._lost = 0
+        self._reason = ""
+        self._quiet_until = clock.seconds()
+
+    def add(self, turn: TurnRows) -> None:
+        """Let a turn wait; what has waited longest goes when there are too many, or too large ones."""
+        if turn.size_bytes > MAX_WAITING_BYTES:
+            self.lose("too large")
+            return
+        self._waiting.append(turn)
+        self._waiting_bytes += turn.size_bytes
+        while len(self._waiting) > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
+            self._take()
+            self.lose("the disk is too slow")
+        self._schedule()
+
+    def lose(self, reason: str, count: int = 1) -> None:
+        """Count turns that will not be recorded, and say so now and then."""
+        self._lost += count
+        self._reason = reason
+        if self._clock.seconds() >= self._quiet_until:
+            self._report()
+
+    def close(self) -> None:
+        """Start to write everything that waits."""
+        while self._waiting:
+            self._write_some()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._lost:
+            self._report()
+
+    def _schedule(self) -> None:
+        if self._waiting and self._timer is None and not self._writing:
+            self._timer = self._clock.callLater(_GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._timer = None
+        self._write_some()
+
+    def _write_some(self) -> None:
+        count = min(len(self._waiting), _MAX_WRITE)
+        self._writing = True
+        written = DeferredList([self._write(self._take()) for _ in range(count)], consumeErrors=True)
+        written.addCallback(self._written)
+
+    def _written(self, outcomes: list[tuple[bool, Any]]) -> None:
+        self._writing = False
+        failures = [failure for success, failure in outcomes if not success]
+        if failures:
+            self.lose(failures[-1].getErrorMessage(), len(failures))
+        if len(self._waiting) >= _MAX_WRITE:
+            self._write_some()
+        else:
+            self._schedule()
+
+    def _report(self) -> None:
+        self._log.warn(  # noqa: G010  Twisted's name
+            "{count} stateless runs were not recorded: {reason}", count=self._lost, reason=self._reason
+        )
+        self._lost = 0
+        self._quiet_until = self._clock.seconds() + _LOG_INTERVAL_SECONDS
+
+    def _take(self) -> TurnRows:
+        turn = self._waiting.popleft()
+        self._waiting_bytes -= turn.size_bytes
+        return turn

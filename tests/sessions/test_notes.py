@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.sessions.notes import MAX_WAITING, MAX_WAITING_BYTES, Notes
+from openclaw_twisted.sessions.rows import TurnRows
+
+
+def note(name: str = "n", size_bytes: int = 10) -> TurnRows:
+    return TurnRows(session_key=name, session=(), messages=(), run=(), size_bytes=size_bytes)
+
+
+class NotesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.writes: list[tuple[str, Deferred[None]]] = []
+        self.notes = Notes(self.clock, self.write)
+
+    def write(self, turn: TurnRows) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self.writes.append((turn.session_key, done))
+        return done
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.writes]
+
+    def finish(self) -> None:
+        writes, self.writes = self.writes, []
+        for _, done in writes:
+            done.callback(None)
+
+    def test_notes_are_gathered_for_a_moment(self):
+        self.notes.add(note("a"))
+        self.notes.add(note("b"))
+        self.assertEqual(self.writes, [])
+        self.clock.advance(1)
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_nothing_is_scheduled_while_nothing_waits(self):
+        self.notes.add(note())
+        self.clock.advance(1)
+        self.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_write_is_under_way_at_a_time(self):
+        self.notes.add(note("a"))
+        self.clock.advance(1)
+        self.notes.add(note("b"))
+        self.clock.advance(1)
+        self.assertEqual(self.names(), ["a"])
+        self.finish()
+        self.clock.advance(1)
+        self.assertEqual(self.names(), ["b"])
+
+    def test_many_are_written_in_parts_without_a_pause(self):
+        for number in range(300):
+            self.notes.add(note(f"{number}"))
+        self.clock.advance(1)
+        parts = []
+        while self.writes:
+            parts.append(len(self.writes))
+            self.finish()
+            self.clock.advance(1 if len(parts) == 2 else 0)
+        self.assertEqual(parts, [128, 128, 44])
+
+    def test_the_oldest_go_when_too_many_wait(self):
+        for number in range(MAX_WAITING + 2):
+            self.notes.add(note(f"{number}"))
+        self.clock.advance(1)
+        self.assertEqual(self.names()[0], "2")
+
+    def test_the_oldest_go_when_too_large_ones_wait(self):
+        self.notes.add(note("a", MAX_WAITING_BYTES // 2))
+        self.notes.add(note("b", MAX_WAITING_BYTES // 2))
+        self.notes.add(note("c", 1))
+        self.clock.advance(1)
+        self.assertEqual(self.names(), ["b", "c"])
+
+    def test_a_note_that_is_too_large_by_itself_is_dropped(self):
+        self.notes.add(note("a"))
+        self.notes.add(note("b", MAX_WAITING_BYTES + 1))
+        self.notes.add(note("c"))
+        self.clock.advance(1)
+        self.assertEqual(self.names(), ["a", "c"])
+
+    def test_what_is_lost_is_said_now_and_then_with_its_number(self):
+        with capturedLogs() as logged:
+            for _ in range(MAX_WAITING + 5):
+                self.notes.add(note())
+            self.assertEqual([event["count"] for event in logged], [1])
+            self.clock.advance(30)
+            self.notes.lose("not Unicode")
+            self.notes.lose("not Unicode")
+            self.assertEqual([event["count"] for event in logged], [1, 5])
+            self.notes.close()
+        self.assertEqual(
+            [(event["count"], event["reason"]) for event in logged],
+            [(1, "the disk is too slow"), (5, "not Unicode"), (1, "not Unicode")],
+        )
+
+    def test_notes_that_could_not_be_written_are_counted_with_the_reason(self):
+        self.notes.add(note("a"))
+        self.notes.add(note("b"))
+        self.notes.add(note("c"))
+        self.clock.advance(1)
+        (_, first), (_, second), (_, third) = self.writes
+        with capturedLogs() as logged:
+            first.errback(OSError("disk is full"))
+            second.callback(None)
+            third.errback(OSError("disk is full"))
+        self.assertEqual([(event["count"], event["reason"]) for event in logged], [(2, "disk is full")])
+
+    def test_closing_writes_everything_at_once(self):
+        self.notes.add(note("under way"))
+        self.clock.advance(1)
+        for number in range(300):
+            self.notes.add(note(f"{number}"))
+        self.notes.close()
+        self.assertEqual(len(self.writes), 301)
+        self.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
