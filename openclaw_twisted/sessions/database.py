@@ -99,7 +99,7 @@ class Database:
         )
 
     def close(self, connection: Connection) -> None:
-        """Close the writer's connection and let go of the file; being the last, it empties the WAL into it."""
+        """Close the writer's connection, which as the last one empties the WAL, and let go of the file."""
         try:
             connection.close()
         finally:

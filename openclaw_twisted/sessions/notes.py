@@ -109,7 +109,7 @@ class Notes:
             self._schedule()
 
     def _report(self) -> None:
-        self._log.warn(  # noqa: G010  Twisted's name
+        self._log.warn(
             "{count} stateless runs were not recorded: {reason}", count=self._lost, reason=self._reason
         )
         self._lost = 0
