@@ -14,6 +14,7 @@ import uuid
 from io import BytesIO
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -84,7 +85,10 @@ class GatewayRequest(Request):
             send(self, error_reply(self.refused))
             self.finish()
             return
+        channel = self.channel
         super().process()
+        if channel.transport is None:  # a WebSocket has taken the connection over
+            channel.site.closed(channel)
 
     def _head(self, length: int | None) -> Head:
         channel = self.channel
@@ -121,6 +125,11 @@ class GatewayChannel(HTTPChannel):
     _lingering: IDelayedCall | None = None
     _lingered_bytes = 0
 
+    def connectionMade(self) -> None:  # noqa: N802
+        """Take a connection."""
+        self.site.opened(self)
+        super().connectionMade()
+
     def answer_and_close(self, answer: bytes) -> None:
         """Send `answer`, stop sending, and read past what is still on its way for a moment."""
         transport: Any = self.transport
@@ -145,6 +154,7 @@ class GatewayChannel(HTTPChannel):
         """Forget the connection."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
+        self.site.closed(self)
         super().connectionLost(reason)
 
     def _send100Continue(self) -> None:  # noqa: N802
@@ -187,6 +197,27 @@ class GatewaySite(Site):
         )
         self.admission = admission
         self.clock = clock
+        self._channels: set[GatewayChannel] = set()
+        self._empty: Deferred[None] | None = None
+
+    def opened(self, channel: GatewayChannel) -> None:
+        """Count a connection."""
+        self._channels.add(channel)
+
+    def closed(self, channel: GatewayChannel) -> None:
+        """Stop counting a connection: it is gone, or a WebSocket now."""
+        self._channels.discard(channel)
+        if self._empty is not None and not self._channels:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    async def drop_connections(self) -> None:
+        """Abort every HTTP connection and wait until they are gone."""
+        if self._channels:
+            self._empty = Deferred()
+            for channel in tuple(self._channels):
+                channel.transport.abortConnection()
+            await self._empty
 
     def log(self, request: HTTPRequest) -> None:
         """Keep no access log: runs and refusals are logged where they are decided."""

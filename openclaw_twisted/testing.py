@@ -6,7 +6,8 @@ Nothing here patches anything: each fake implements a boundary or is handed in w
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,21 +15,35 @@ from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.web.resource import Resource
 
 from openclaw_twisted import session_key
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
+from openclaw_twisted.auth.doorkeeping import Doorkeeping
+from openclaw_twisted.auth.gate import Gate
+from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.boundaries import Listener, Provider, SessionStore
+from openclaw_twisted.config.parse import parse
 from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunEvent, TextDelta
+from openclaw_twisted.http.admission import Admission
+from openclaw_twisted.http.app import Application
+from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.routes import routes
 from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.memory import MemoryStore
+from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.sse import DONE, encode
 
 __all__ = [
     "Collector",
     "FakeUpstream",
+    "LoopbackDoor",
     "MemoryRuns",
     "UpstreamCall",
     "chunk",
@@ -63,18 +78,21 @@ class Collector:
 
 
 class MemoryRuns:
-    """A runner with its abilities in memory: a scripted provider, a memory store, a clock you advance."""
+    """A runner with its abilities in memory: a scripted provider, a memory store, a clock you advance.
+
+    `clock` is for those who need real time with it.
+    """
 
     def __init__(
         self,
         *scripts: Any,
         provider: Provider | None = None,
-        lanes: Lanes | None = None,
         store: SessionStore | None = None,
         keep_stateless: bool = True,
         system_prompt: str = "",
+        clock: Any = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock if clock is not None else Clock()
         self.provider = Scripted(*scripts)
         self.store = store if store is not None else MemoryStore()
         Deferred.fromCoroutine(self.store.open())
@@ -85,7 +103,7 @@ class MemoryRuns:
             store=self.store,
             keep_stateless=keep_stateless,
         )
-        self.runner = Runner(self.clock, abilities, lanes=lanes or Lanes(), now=self.clock.seconds)
+        self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds)
 
     async def _prompt(self, _agent_id: str) -> str:
         return self.prompt
@@ -109,6 +127,80 @@ def run_request(*messages: Message, key: str | None = None, **more: Any) -> RunR
 
 
 _fits: type[Listener] = Collector
+
+
+class LoopbackDoor:
+    """The HTTP door on a real loopback port, before a runner in memory.
+
+    `settings` is a configuration as the file would hold it (a dict); the scripts are the answers.
+    """
+
+    TOKEN = "a-token-for-tests-only"  # noqa: S105 - it opens nothing but this
+
+    def __init__(
+        self, settings: Mapping[str, Any] | None = None, *scripts: Any, provider: Provider | None = None
+    ) -> None:
+        reactor = real_reactor()
+        auth = {
+            "gateway": {
+                "auth": {"token": self.TOKEN},
+                "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
+            }
+        }
+        defaults = {"agents": {"defaults": {"model": "scripted/m"}}}
+        text = msgspec.json.encode(_merged(_merged(auth, defaults), settings or {})).decode()
+        self.settings = parse(text, {}).settings
+        self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor)
+        self.failing: list[str] = []
+        gateway = self.settings.gateway
+        chat = gateway.http.endpoints.chat_completions
+        self.directory = Directory(
+            self.settings.agents, state_dir=Path("/nonexistent"), home=Path("/nonexistent")
+        )
+        proxies = TrustedProxies(gateway.trusted_proxies)
+        limiter = FailureLimiter(gateway.auth.rate_limit, reactor.seconds)
+        rules = Doorkeeping(
+            hosts=HostRule(gateway.http.allowed_hosts, machine_name="test-machine"),
+            origins=OriginRule("allowedOrigins", chat.allowed_origins),
+            proxies=proxies,
+            gate=Gate(gateway.auth, limiter, trusted_proxies=proxies),
+        )
+        complete = ChatCompletions(
+            runner=self.runs.runner,
+            directory=self.directory,
+            settings=chat,
+            clock=reactor,
+            now=lambda: 1_700_000_000.5,
+            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
+        )
+        application = Application(
+            routes(chat, self.directory, chat=complete, ready=Ready(lambda: self.failing))
+        )
+        self._site = GatewaySite(
+            http=application.resource,
+            websocket=Resource(),
+            admission=Admission(rules, application.matcher, application.routes),
+            clock=reactor,
+        )
+        self._port: Any = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+
+    @property
+    def port(self) -> int:
+        """The port in use."""
+        return int(self._port.getHost().port)
+
+    async def stop(self) -> None:
+        """Give the port back and drop every connection."""
+        await maybeDeferred(self._port.stopListening)
+        await self._site.drop_connections()
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 class UpstreamCall(Protocol):

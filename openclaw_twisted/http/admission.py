@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol
 
 from twisted.web.http_headers import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -29,8 +28,9 @@ from openclaw_twisted.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from openclaw_twisted.http.app import Route
 
-__all__ = ["Admission", "Admitted", "Head", "Route"]
+__all__ = ["Admission", "Admitted", "Head"]
 
 # Bodies that no endpoint reads are thrown away up to this size; above it the connection is closed.
 MAX_DISCARDED_BYTES = 64 * 1024
@@ -53,14 +53,6 @@ class Head:
     peer: str
     length: int | None
     tls: bool = False
-
-
-class Route(Protocol):
-    """What admission needs to know of a route."""
-
-    name: str
-    max_body_bytes: int
-    disabled_because: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ class Feed:
         self._so_far: list[RunEvent] = []
         self._subscriptions: list[Subscription] = []
         self._holding: set[Subscription] = set()
-        self._waiting: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
 
     def subscribe(self, listener: Listener) -> Subscription:
         """Give `listener` all events so far and every one to come."""
@@ -74,8 +74,14 @@ class Feed:
         """Return None when nobody holds the run up, else a Deferred that fires when it may go on."""
         if not self._holding:
             return None
-        self._waiting = Deferred(self._no_longer_waiting)
-        return self._waiting
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds the run up."""
+        return bool(self._holding)
 
     def hold(self, subscription: Subscription) -> None:
         """Make the run wait for this subscription."""
@@ -84,17 +90,13 @@ class Feed:
     def release(self, subscription: Subscription) -> None:
         """Stop waiting for this subscription."""
         self._holding.discard(subscription)
-        if not self._holding and self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
+        while self._waiting and not self._holding:
+            self._waiting.pop(0).callback(None)
 
     def leave(self, subscription: Subscription) -> None:
         """Forget this subscription."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
-
-    def _no_longer_waiting(self, _waiting: Deferred[None]) -> None:
-        self._waiting = None
 
     def _keep(self, event: RunEvent) -> None:
         last = self._so_far[-1] if self._so_far else None
