@@ -176,6 +176,7 @@ class LoopbackDoor:
         application = Application(
             routes(chat, self.directory, chat=complete, ready=Ready(lambda: self.failing))
         )
+        self.routes = application.routes
         self._site = GatewaySite(
             http=application.resource,
             websocket=Resource(),

@@ -1,0 +1,218 @@
+import contextlib  # trial gives a module-level name "suppress" a meaning of its own
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.config.settings import ImagesSettings
+from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec
+from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.chat_parts import ContentLimits
+from openclaw_twisted.http.chat_request import ChatRequest, Conversation, parse
+
+LIMITS = ContentLimits(ImagesSettings(max_bytes=1000), max_images=2, max_total_bytes=1500)
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def image(uri: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": uri}}
+
+
+def png(size: int = 0) -> str:
+    padding = "A" * (size // 3 * 4)
+    return f"data:image/png;base64,{PNG.rstrip('=')[:-2]}{padding}"
+
+
+KEYS = st.sampled_from([*ChatRequest.__struct_fields__, "role", "content", "type"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+)
+
+
+class ParsingCase(SynchronousTestCase):
+    def parse(self, **body: Any) -> tuple[ChatRequest, Conversation]:
+        return parse(json.dumps({"messages": [USER]} | body).encode(), LIMITS)
+
+    def said(self, **body: Any) -> Conversation:
+        return self.parse(**body)[1]
+
+    def refused(self, **body: Any) -> InvalidRequestError:
+        try:
+            self.parse(**body)
+        except InvalidRequestError as error:
+            return error
+        raise AssertionError(f"{body} was not refused")
+
+
+class Bodies(ParsingCase):
+    def test_what_is_no_json_object(self) -> None:
+        for body in (b"", b"{", b"[]", b'"x"', b"null", b'{"messages":[]}', b"\xff", b"[" * 100_000, b"{}"):
+            with self.assertRaises(InvalidRequestError, msg=body[:20]) as caught:
+                parse(body, LIMITS)
+            self.assertLess(len(caught.exception.message), 200)
+
+    def test_null_is_absent_and_unknown_fields_are_ignored(self) -> None:
+        nulls = dict.fromkeys(ChatRequest.__struct_fields__[1:])
+        request, conversation = self.parse(**nulls, metadata={"a": 1}, store=True, api_base="http://evil")
+        self.assertFalse(request.stream)
+        self.assertEqual(conversation.sampling, Sampling())
+        self.assertEqual(conversation.messages, (Message(role="user", content="hi"),))
+
+    def test_a_wrong_value_is_told_with_its_path_and_never_quoted(self) -> None:
+        table: list[tuple[dict[str, Any], str | None]] = [
+            ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+            ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+            ({"messages": "secret-text"}, "messages"),
+            ({"temperature": 3}, "temperature"),
+            ({"temperature": "secret-text"}, "temperature"),
+            ({"top_p": -1}, "top_p"),
+            ({"max_tokens": 0}, "max_tokens"),
+            ({"stream": "yes"}, "stream"),
+            ({"n": 2}, "n"),
+            ({"stop": ["a"] * 5}, "stop"),
+            ({"stop": ""}, "stop"),
+            ({"tools": [{"type": "function"}]}, "tools[0]"),
+            ({"tool_choice": "perhaps"}, "tool_choice"),
+            ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ]
+        for body, param in table:
+            error = self.refused(**body)
+            self.assertEqual(error.param, param, body)
+            self.assertNotIn("secret-text", error.message)
+
+    @given(JSON)
+    def test_no_json_gets_anything_but_an_answer_or_a_refusal(self, value: Any) -> None:
+        more = value if isinstance(value, dict) else {}
+        with contextlib.suppress(InvalidRequestError):
+            parse(json.dumps({"messages": [USER, value], **more}).encode(), LIMITS)
+
+
+class Messages(ParsingCase):
+    def test_every_role(self) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        said = self.said(
+            messages=[
+                {"role": "system", "content": "s"},
+                {"role": "developer", "content": "d"},
+                {"role": "user", "content": "u", "name": "ann"},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "content": "t", "tool_call_id": "c1"},
+                {"role": "assistant", "content": "a"},
+                {"role": "function", "name": "f", "content": "x"},
+            ]
+        )
+        self.assertEqual(said.instructions, ("s", "d"))
+        self.assertEqual(
+            said.messages,
+            (
+                Message(role="user", content="u", name="ann"),
+                Message(role="assistant", tool_calls=(ToolCall("c1", "f", "{}"),)),
+                Message(role="tool", content="t", tool_call_id="c1"),
+                Message(role="assistant", content="a"),
+                Message(role="tool", content="x", name="f"),
+            ),
+        )
+
+    def test_parts_of_text_are_text(self) -> None:
+        parts = [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}]
+        self.assertEqual(self.said(messages=[{"role": "user", "content": parts}]).messages[0].content, "ab")
+
+    def test_somebody_has_to_ask(self) -> None:
+        for messages in ([{"role": "system", "content": "s"}], [{"role": "assistant", "content": "a"}]):
+            error = self.refused(messages=messages)
+            self.assertEqual(error.message, "Missing user message in `messages`.")
+
+    def test_a_tool_message_says_what_it_answers(self) -> None:
+        error = self.refused(messages=[{"role": "tool", "content": "x"}])
+        self.assertEqual(error.param, "messages[0].tool_call_id")
+
+
+class Images(ParsingCase):
+    def content(self, *parts: dict[str, Any]) -> Any:
+        return self.said(messages=[{"role": "user", "content": list(parts)}]).messages[0].content
+
+    def refused_image(self, *uris: str) -> InvalidRequestError:
+        return self.refused(messages=[{"role": "user", "content": [image(uri) for uri in uris]}])
+
+    def test_text_and_image(self) -> None:
+        uri = f"data:image/png;base64,{PNG}"
+        self.assertEqual(
+            self.content({"type": "text", "text": "what?"}, image(uri)),
+            (TextPart("what?"), ImagePart("image/png", PNG)),
+        )
+
+    def test_what_is_no_image(self) -> None:
+        table = {
+            "https://example.org/a.png": "data: URIs",
+            "data:image/png,plain": "data: URIs",
+            "data:text/html;base64,AAAA": "type",
+            "data:image/png;base64,!!!!": "base64",
+            "data:image/png;base64,AAAA": "not of the type",
+            f"data:image/jpeg;base64,{PNG}": "not of the type",
+            "data:image/png;base64,": "not of the type",
+        }
+        for uri, said in table.items():
+            error = self.refused_image(uri)
+            self.assertIn(said, error.message, uri)
+            self.assertEqual(error.param, "messages[0].content[0].image_url.url")
+
+    def test_the_limits(self) -> None:
+        self.assertIn("exceeds 1000 bytes", self.refused_image(png(1200)).message)
+        self.assertIn("exceed 1500 bytes", self.refused_image(png(800), png(800)).message)
+        self.assertIn("2 images", self.refused_image(png(), png(), png()).message)
+
+
+class Asking(ParsingCase):
+    def test_sampling(self) -> None:
+        said = self.said(
+            temperature=0.5,
+            top_p=1,
+            frequency_penalty=-2,
+            presence_penalty=2,
+            seed=7,
+            stop="END",
+            max_tokens=5,
+            max_completion_tokens=6,
+            logit_bias={"50256": -100},
+            reasoning_effort="low",
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
+            parallel_tool_calls=False,
+        )
+        self.assertEqual(
+            said.sampling,
+            Sampling(
+                temperature=0.5,
+                top_p=1,
+                frequency_penalty=-2,
+                presence_penalty=2,
+                seed=7,
+                stop=("END",),
+                max_tokens=6,
+                logit_bias={"50256": -100},
+                reasoning_effort="low",
+                response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
+                parallel_tool_calls=False,
+            ),
+        )
+
+    def test_tools_and_their_choice(self) -> None:
+        for choice, meant in {
+            "auto": "auto",
+            "required": "required",
+            "none": "none",
+            '{"type":"function","function":{"name":"f"}}': ("function", "f"),
+        }.items():
+            asked = json.loads(choice) if choice.startswith("{") else choice
+            said = self.said(tools=[TOOL], tool_choice=asked)
+            self.assertEqual((said.tools, said.tool_choice), ((ToolSpec("f"),), meant))
+
+    def test_a_choice_needs_its_tool(self) -> None:
+        self.assertEqual(self.refused(tool_choice="required").param, "tool_choice")
+        named = {"type": "function", "function": {"name": "g"}}
+        self.assertEqual(self.refused(tools=[TOOL], tool_choice=named).param, "tool_choice.function.name")
