@@ -1,0 +1,138 @@
+"""The local model as a provider: wait for its process, then ask it like any OpenAI-compatible server.
+
+A small model often writes a tool call as text. So when tools are offered, an answer that begins like
+JSON is held back until it is whole, and handed on as the call it stands for, or as the text it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.content import ImagePart, ToolSpec
+from openclaw_twisted.errors import AgentNotFoundError, InvalidRequestError
+from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.embedded import LocalEndpoint
+from openclaw_twisted.providers.openai_completions import OpenAICompletions
+from openclaw_twisted.providers.tool_repair import repair_tool_call
+from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
+
+__all__ = ["LOCAL", "Local"]
+
+LOCAL = "local"
+"""The provider's id: its models are asked for as `local/<model>`."""
+
+# A prompt of thousands of tokens takes minutes to read on an old machine; the process tells us if it dies.
+TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=600, idle_seconds=120)
+
+
+class Served(Protocol):
+    """A model on this machine: `embedded.LocalModel`, or a test's stand-in."""
+
+    name: str
+
+    def check(self) -> None:
+        """Raise what keeps it from answering."""
+        ...
+
+    async def endpoint(self) -> LocalEndpoint:
+        """Return where it answers, once it does."""
+        ...
+
+
+class Local:
+    """Answers with the model that runs on this machine."""
+
+    def __init__(self, reactor: Any, model: Served) -> None:
+        self._model = model
+        # The server closes each connection after its answer, so keeping any would only cost a failed try.
+        agent, _ = make_agent(reactor, TIMEOUTS, persistent=False)
+        self._upstream = Upstream(reactor, agent, name="the local model", timeouts=TIMEOUTS)
+
+    def check(self, model: str) -> None:
+        """Raise what keeps the local model from answering, or that it is another one."""
+        if model != self._model.name:
+            raise AgentNotFoundError(
+                f'The local model is "{LOCAL}/{self._model.name}". To run another one: '
+                "openclaw-gateway local use NAME-or-FILE, then restart."
+            )
+        self._model.check()
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        """Wait until the model is loaded, then yield its answer."""
+        self.check(request.model)
+        _refuse_images(request)
+        endpoint = await self._model.endpoint()
+        server = OpenAICompletions(
+            self._upstream,
+            name="the local model",
+            base_url=endpoint.base_url,
+            headers={"authorization": f"Bearer {endpoint.api_key}"},
+        )
+        question = msgspec.structs.replace(request, model=endpoint.model)
+        tools = request.tools if request.tool_choice != "none" else ()
+        suspicion = _Suspicion(tools)
+        async with aclosing(server.respond(question)) as answer:
+            async for events in answer:
+                yield suspicion.sift(events) if tools else events
+
+
+class _Suspicion:
+    """Holds back text that may turn out to be a tool call."""
+
+    def __init__(self, tools: Sequence[ToolSpec]) -> None:
+        self._tools = tools
+        self._held = ""
+        self._decided = False
+
+    def sift(self, events: Sequence[ProviderEvent]) -> list[ProviderEvent]:
+        """Return what can be passed on already."""
+        passed: list[ProviderEvent] = []
+        for event in events:
+            if isinstance(event, TextDelta) and not self._decided:
+                self._hold(event.text, passed)
+                continue
+            if isinstance(event, ToolCallDelta):
+                self._release(passed)
+            elif isinstance(event, Finished):
+                event = self._end(event, passed)  # noqa: PLW2901 - the one event that may change
+            passed.append(event)
+        return passed
+
+    def _hold(self, text: str, passed: list[ProviderEvent]) -> None:
+        self._held += text
+        begins = self._held.lstrip()
+        if begins and not begins.startswith(("{", "`")):
+            self._release(passed)
+
+    def _release(self, passed: list[ProviderEvent]) -> None:
+        self._decided = True
+        if self._held:
+            passed.append(TextDelta(self._held))
+            self._held = ""
+
+    def _end(self, event: Finished, passed: list[ProviderEvent]) -> Finished:
+        call = repair_tool_call(self._held, self._tools) if self._held else None
+        if call is None:
+            self._release(passed)
+            return event
+        passed.append(ToolCallDelta(0, call.id, call.name, call.arguments))
+        return Finished("tool_calls", event.usage)
+
+
+def _refuse_images(request: ModelRequest) -> None:
+    for message in request.messages:
+        if not isinstance(message.content, str) and any(
+            isinstance(part, ImagePart) for part in message.content
+        ):
+            raise InvalidRequestError(
+                "The local model cannot see images. Send text only, or configure a model that can.",
+                param="messages",
+            )
+
+
+_fits: type[Provider] = Local
