@@ -17,7 +17,7 @@ from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.errors import AgentNotFoundError, ForbiddenError, InvalidRequestError
 from openclaw_twisted.session_key import SessionKey
 
-__all__ = ["DEFAULT_MODEL", "Target", "find_model", "known_model_ids", "resolve_target"]
+__all__ = ["DEFAULT_MODEL", "Target", "find_model", "known_model_ids", "permitted_model", "resolve_target"]
 
 DEFAULT_MODEL = "openclaw"
 MAX_MODEL_CHARS = 256
@@ -148,14 +148,14 @@ def _given_session(
     return owner, key
 
 
-def _model_override(agent: Agent, headers: Headers) -> str | None:
-    given = _header(headers, _MODEL_HEADER)
-    if given is None:
-        return None
-    if len(given) > MAX_MODEL_CHARS or " " in given or not all(given.split("/")):
-        raise InvalidRequestError(
-            f"The header {_MODEL_HEADER} reads <provider>/<model>, or the name of a model alone."
-        )
+def permitted_model(agent: Agent, given: str, where: str) -> str:
+    """Return the backend model that a caller asks for, as the agent's policy spells it.
+
+    `where` names the place the caller wrote it in. Raises `InvalidRequestError` for what is no model's name,
+    `ForbiddenError` for a model that the policy excludes.
+    """
+    if len(given) > MAX_MODEL_CHARS or " " in given or not (given.isprintable() and all(given.split("/"))):
+        raise InvalidRequestError(f"{where} reads <provider>/<model>, or the name of a model alone.")
     wanted = agent.model_named(given)
     permitted = _permitted(agent, wanted)
     if permitted is None:
@@ -164,6 +164,11 @@ def _model_override(agent: Agent, headers: Headers) -> str | None:
             "for are listed in agents.defaults.modelPolicy.allow, or in the agent's own modelPolicy.allow."
         )
     return permitted
+
+
+def _model_override(agent: Agent, headers: Headers) -> str | None:
+    given = _header(headers, _MODEL_HEADER)
+    return None if given is None else permitted_model(agent, given, f"The header {_MODEL_HEADER}")
 
 
 def _permitted(agent: Agent, wanted: str) -> str | None:
