@@ -13,11 +13,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from openclaw_twisted.config.settings import GatewaySettings, TlsSettings
 from openclaw_twisted.errors import ConfigError, Problem
 
-__all__ = ["address_of", "endpoint_for"]
+__all__ = ["address_of", "endpoint_for", "shown"]
 
 # Twisted's default of 50 is soon full when many clients connect at once.
 BACKLOG = 1024
 LOOPBACK = "127.0.0.1"
+ANY = "0.0.0.0"  # noqa: S104 - what `lan` means; auth is required for it
 _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 _TAILSCALE_RESOLVER = "100.100.100.100"
 
@@ -26,7 +27,7 @@ def address_of(settings: GatewaySettings) -> str:
     """Return the address to bind to; raises `ConfigError` when `bind` asks for a network there is not."""
     match settings.bind:
         case "lan":
-            return "0.0.0.0"  # noqa: S104 - what the setting says; auth is required for it
+            return ANY
         case "custom":
             return settings.custom_bind_host or LOOPBACK
         case "tailnet":
@@ -45,6 +46,13 @@ def endpoint_for(reactor: Any, settings: GatewaySettings) -> IStreamServerEndpoi
     if ":" in address:
         return TCP6ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
     return TCP4ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
+
+
+def shown(address: str) -> str:
+    """Return the address as it stands in a URL that works on this machine."""
+    if address == ANY:
+        return LOOPBACK
+    return f"[{address}]" if ":" in address else address
 
 
 def _tailnet_address() -> str:

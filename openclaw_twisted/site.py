@@ -187,6 +187,7 @@ class GatewaySite(Site):
     """What listens on the port."""
 
     protocol: Any = GatewayChannel
+    noisy = False
     displayTracebacks = False  # noqa: N815 - Twisted's name
 
     def __init__(

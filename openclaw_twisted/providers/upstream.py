@@ -38,6 +38,7 @@ from twisted.web.client import (
     ResponseDone,
     ResponseFailed,
     ResponseNeverReceived,
+    _HTTP11ClientFactory,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -244,6 +245,10 @@ class Answer:
         return data[:limit_bytes]
 
 
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False
+
+
 def make_agent(
     reactor: Any, timeouts: Timeouts, *, persistent: bool = True
 ) -> tuple[IAgent, HTTPConnectionPool]:
@@ -251,6 +256,7 @@ def make_agent(
     pool = HTTPConnectionPool(reactor, persistent=persistent)
     pool.maxPersistentPerHost = MAX_PERSISTENT_PER_HOST
     pool.cachedConnectionTimeout = CACHED_CONNECTION_SECONDS
+    pool._factory = _QuietFactory  # noqa: SLF001 - the only way to keep two log lines per connection out
     return Agent(reactor, connectTimeout=timeouts.connect_seconds, pool=pool), pool
 
 

