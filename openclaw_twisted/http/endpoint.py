@@ -101,7 +101,12 @@ async def answer(endpoint: Endpoint, call: Call) -> None:
     except Exception:  # noqa: BLE001 - the last line of defence, behind the one for cancellation
         _log.failure("defect in {path}", path=call.request.path)
         reply = error_reply(InternalError("The gateway hit a defect; its log tells more."))
-    if reply is not None:
+    if reply is None:
+        return
+    if call.request.startedWriting:
+        # What has been sent cannot be taken back, but the client can be told that it is not whole.
+        call.request.loseConnection()
+    else:
         send(call.request, reply)
 
 

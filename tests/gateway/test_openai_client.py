@@ -26,7 +26,7 @@ WEATHER: Any = {
 class Client(TestCase):
     timeout = 30
 
-    def setUp(self) -> Deferred[Any]:
+    def setUp(self) -> Deferred[Any]:  # type: ignore[override] # trial waits for it
         self.asked: list[Any] = []
         self.answers: list[list[bytes]] = []
         self.upstream = FakeUpstream(self.answer)
