@@ -97,11 +97,12 @@ class SecretSource:
                 return self._from_environment(name, path, complain)
             case "file":
                 return self._from_file(name, provider, path, complain)
+            case "exec" | "store" as source:
+                # A file that OpenClaw can use has to start here too, so a provider only goes without its key.
+                complain(path, f'the source "{source}" is not supported here; use "env" or "file"')
             case _:
-                self._findings.refuse(
-                    path, 'only the sources "env" and "file" are supported here; use one of them'
-                )
-                return None
+                self._findings.refuse(path, 'the source of a secret is "env" or "file"')
+        return None
 
     def _from_environment(self, name: str, path: str, complain: Callable[[str, str], None]) -> str | None:
         text = self._environ.get(name)

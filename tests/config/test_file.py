@@ -188,12 +188,19 @@ class SecretFileTests(FolderCase):
         self.assertIn("secrets.providers.f", self.refused()[0])
 
     def test_sources_that_are_not_supported(self) -> None:
-        for source in ("exec", "store", "vault"):
-            self.write(
-                "openclaw.json",
-                f"{{models: {{providers: {{a: {{apiKey: {{source: '{source}', id: 'x'}}}}}}}}}}",
-            )
-            self.assertIn('only the sources "env" and "file"', self.refused()[0])
+        """A file that OpenClaw can use starts here too: its provider goes without a key, the gateway never."""
+        for source in ("exec", "store"):
+            reference = f"{{source: '{source}', id: 'x'}}"
+            self.write("openclaw.json", f"{{models: {{providers: {{a: {{apiKey: {reference}}}}}}}}}")
+            self.assertIn(f'the source "{source}" is not supported', self.warnings()[0])
+            self.assertIsNone(self.load().settings.models.providers["a"].api_key)
+            self.write("openclaw.json", f"{{gateway: {{auth: {{token: {reference}}}}}}}")
+            self.assertIn(f'the source "{source}" is not supported', self.refused()[0])
+
+    def test_sources_that_nobody_knows(self) -> None:
+        reference = "{source: 'vault', id: 'x'}"
+        self.write("openclaw.json", f"{{models: {{providers: {{a: {{apiKey: {reference}}}}}}}}}")
+        self.assertIn('"env" or "file"', self.refused()[0])
 
     def test_a_reference_of_another_form(self) -> None:
         for reference in (
