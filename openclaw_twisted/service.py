@@ -267,6 +267,7 @@ class Gateway(Service):
             websocket=websockets.resource,
             admission=Admission(http, application.matcher, application.routes),
             clock=self._reactor,
+            settings=gateway,
         )
         return websockets, site
 

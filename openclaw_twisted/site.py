@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -23,6 +23,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
+from openclaw_twisted.config.settings import GatewaySettings
 from openclaw_twisted.errors import GatewayError, TooLargeError
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
 from openclaw_twisted.http.endpoint import error_reply, raw_reply, send
@@ -31,7 +32,8 @@ __all__ = ["GatewaySite", "is_upgrade"]
 
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 4 * 1024 * 1024
-IDLE_SECONDS = 75
+
+_COMMON_HEADERS = {b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer"}
 
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
 
@@ -106,8 +108,8 @@ class GatewayRequest(Request):
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
         request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         self.setHeader(b"x-request-id", request_id)
-        self.setHeader(b"x-content-type-options", b"nosniff")
-        self.setHeader(b"referrer-policy", b"no-referrer")
+        for name, value in self.channel.site.common_headers.items():
+            self.setHeader(name, value)
 
     def _refuse_now(self, error: GatewayError) -> None:
         self._common_headers()
@@ -191,15 +193,42 @@ class GatewaySite(Site):
     displayTracebacks = False  # noqa: N815 - Twisted's name
 
     def __init__(
-        self, *, http: IResource, websocket: IResource, admission: Admission, clock: IReactorTime
+        self,
+        *,
+        http: IResource,
+        websocket: IResource,
+        admission: Admission,
+        clock: IReactorTime,
+        settings: GatewaySettings,
     ) -> None:
+        self.limits = settings.limits
         super().__init__(
-            _Root(http, websocket), GatewayRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS
+            _Root(http, websocket),
+            GatewayRequest,
+            parsePOSTFormSubmission=False,
+            timeout=self.limits.connection_idle_seconds,
         )
         self.admission = admission
         self.clock = clock
+        self.common_headers = dict(_COMMON_HEADERS)
+        if hsts := settings.http.security_headers.strict_transport_security:
+            self.common_headers[b"strict-transport-security"] = hsts.encode("latin-1")
         self._channels: set[GatewayChannel] = set()
         self._empty: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
+        """Take a connection, or close it at once when too many are open."""
+        if len(self._channels) >= self.limits.max_connections:
+            return None
+        channel = super().buildProtocol(addr)
+        channel.totalHeadersSize = self.limits.max_header_bytes
+        channel.maxHeaders = self.limits.max_headers
+        return channel
+
+    @property
+    def connections(self) -> int:
+        """How many HTTP connections are open."""
+        return len(self._channels)
 
     def opened(self, channel: GatewayChannel) -> None:
         """Count a connection."""

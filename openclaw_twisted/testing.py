@@ -182,8 +182,14 @@ class LoopbackDoor:
             websocket=Resource(),
             admission=Admission(rules, application.matcher, application.routes),
             clock=reactor,
+            settings=gateway,
         )
         self._port: Any = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+
+    @property
+    def connections(self) -> int:
+        """How many HTTP connections are open."""
+        return self._site.connections
 
     @property
     def port(self) -> int:

@@ -188,7 +188,7 @@ class SecretFileTests(FolderCase):
         self.assertIn("secrets.providers.f", self.refused()[0])
 
     def test_sources_that_are_not_supported(self) -> None:
-        """A file that OpenClaw can use starts here too: its provider goes without a key, the gateway never."""
+        """What OpenClaw can use starts here too: a provider goes without its key, the gateway never does."""
         for source in ("exec", "store"):
             reference = f"{{source: '{source}', id: 'x'}}"
             self.write("openclaw.json", f"{{models: {{providers: {{a: {{apiKey: {reference}}}}}}}}}")

@@ -123,6 +123,31 @@ class Early(Wire):
         self.assertNotIn(b"chunked", answer.lower())
 
 
+class Limits(Wire):
+    async def test_connections_beyond_the_limit_are_closed(self) -> None:
+        self.open(settings={"gateway": {"limits": {"maxConnections": 2}}})
+        open_ones = [await self.connect() for _ in range(2)]
+        self.assertEqual(await self.send(b""), b"")
+        assert open_ones[0].transport is not None
+        open_ones[0].transport.loseConnection()
+        await open_ones[0].closed
+        await self.until(lambda: self.door.connections == 1)
+        answer = await self.send(b"GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        self.assertIn(b" 200 ", answer)
+
+    async def test_too_much_head_is_refused(self) -> None:
+        self.open(settings={"gateway": {"limits": {"maxHeaderBytes": 1000, "maxHeaders": 5}}})
+        for lines in ([f"x: {'y' * 1000}"], [f"x-{at}: y" for at in range(6)]):
+            answer = await self.send(self.head(*lines, method="GET", path="/health"))
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+
+    async def test_strict_transport_security_when_it_is_configured(self) -> None:
+        value = "max-age=31536000"
+        self.open(settings={"gateway": {"http": {"securityHeaders": {"strictTransportSecurity": value}}}})
+        answer = await self.send(b"GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        self.assertIn(f"strict-transport-security: {value}".encode(), answer.lower())
+
+
 def max_body(size: int) -> dict[str, Any]:
     return {"gateway": {"http": {"endpoints": {"chatCompletions": {"maxBodyBytes": size}}}}}
 
