@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from openclaw_twisted.config.settings import Secret
 from openclaw_twisted.errors import ConfigError, Problem
 
-__all__ = ["TokenFile", "load_or_create_token"]
+__all__ = ["TokenFile", "load_or_create_token", "token_path"]
 
 _FOLDER = "credentials"
 _NAME = "gateway-token"
@@ -39,12 +39,17 @@ class TokenFile(NamedTuple):
     created: bool
 
 
+def token_path(state_dir: Path) -> Path:
+    """Return where the token is, or will be once there is one."""
+    return state_dir / _FOLDER / _NAME
+
+
 def load_or_create_token(state_dir: Path) -> TokenFile:
     """Return the token kept in the state directory, making a strong one at the first start.
 
     Raises `ConfigError` when the file is not an ordinary one of ours, or cannot be read or written.
     """
-    path = state_dir / _FOLDER / _NAME
+    path = token_path(state_dir)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
