@@ -1,1 +1,47 @@
-"""The `openclaw-gateway` command."""
+"""The `openclaw-gateway` command; what a command needs is imported when it runs, so that --help is quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from openclaw_twisted import __version__
+from openclaw_twisted.cli.check_config import check_config
+from openclaw_twisted.cli.ending import ending
+from openclaw_twisted.cli.init import init
+from openclaw_twisted.cli.local import local
+from openclaw_twisted.cli.run import run
+from openclaw_twisted.cli.show_token import token
+
+__all__ = ["main"]
+
+
+class _Gateway(click.Group):
+    """The commands in the order in which a user meets them; `ending` says how each of them ends."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which the commands were added."""
+        return list(self.commands)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what stands before the command's name."""
+        with ending():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with ending():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Gateway)
+@click.version_option(__version__, message="openclaw-gateway %(version)s")
+def main() -> None:
+    """Run the gateway, talk to it, and look after its files."""
+
+
+for command in (init, run, check_config, token, local):
+    main.add_command(command)
