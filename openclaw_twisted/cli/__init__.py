@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from openclaw_twisted import __version__
+from openclaw_twisted.cli.agent import agent
 from openclaw_twisted.cli.check_config import check_config
 from openclaw_twisted.cli.ending import ending
 from openclaw_twisted.cli.init import init
@@ -43,5 +44,5 @@ def main() -> None:
     """Run the gateway, talk to it, and look after its files."""
 
 
-for command in (init, run, check_config, token, local):
+for command in (init, run, check_config, agent, token, local):
     main.add_command(command)

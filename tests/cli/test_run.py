@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from tests.cli.case import CommandTestCase, environment
+from tests.cli.child import Child
+
+__all__ = ["HelpTests", "RunTests"]
+
+
+class RunTests(TestCase):
+    """The gateway itself in a process of its own."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp())
+        self.home.mkdir()
+        self.environ = environment(self.home.resolve())
+
+    def run_gateway(self, *arguments: str) -> Child:
+        child = Child("run", *arguments, environ=self.environ)
+        self.addCleanup(lambda: Deferred.fromCoroutine(child.kill()))
+        return child
+
+    def files(self) -> set[str]:
+        """Return what is in the folder that the gateway was started in."""
+        return {path.name for path in Path().iterdir()}
+
+    def configure(self) -> str:
+        """Write a configuration that needs no local model, and return its path."""
+        path = self.home / "gateway.json"
+        path.write_text(json.dumps({"agents": {"defaults": {"model": "none/such"}}}))
+        return str(path)
+
+    async def test_it_serves_until_the_signal(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        child = self.run_gateway("--config", self.configure(), "--port", port)
+        await child.says(b"is ready")
+        asked = Child("agent", "-m", "hi", "--url", f"ws://127.0.0.1:{port}", environ=self.environ)
+        answer = await asked.ended
+        self.assertEqual(1, answer.code)
+        self.assertIn("none/such", answer.stderr)  # it was let in with the token file
+        child.signal("TERM")
+        ended = await child.ended
+        self.assertEqual(-signal.SIGTERM, ended.code, ended)
+        self.assertNotIn("twistd.pid", self.files())
+
+    async def test_a_configuration_that_does_not_hold(self) -> None:
+        (self.home / "gateway.json").write_text('{"gateway": {"prot": 1}}')
+        ended = await self.run_gateway("--config", str(self.home / "gateway.json")).ended
+        self.assertEqual(78, ended.code)
+        self.assertIn("gateway.prot", ended.stderr)
+
+
+class HelpTests(CommandTestCase):
+    def test_the_options_are_those_of_twistd(self) -> None:
+        said = self.succeed("run", "--help")
+        self.assertIn("Usage: openclaw-gateway run [OPTIONS]", said)
+        for option in ("--config=", "--port=", "--bind=", "--state-dir="):
+            self.assertIn(option, said)
+
+    def test_a_slip(self) -> None:
+        said = self.fail_with(1, "run", "--prot", "1")
+        self.assertIn("--prot", said)
+        self.assertIn("openclaw-gateway run --help", said)
+        self.assertIn("Wrong number of arguments", self.fail_with(1, "run", "extra"))
