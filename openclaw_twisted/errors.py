@@ -17,6 +17,7 @@ __all__ = [
     "ContextLengthError",
     "ForbiddenError",
     "GatewayError",
+    "HeadersTooLargeError",
     "InternalError",
     "InvalidRequestError",
     "MethodNotAllowedError",
@@ -151,6 +152,13 @@ class TooLargeError(GatewayError):
     """The body exceeds the endpoint's limit."""
 
     code = "request_too_large"
+    kind = "invalid_request_error"
+
+
+class HeadersTooLargeError(GatewayError):
+    """The head of a request exceeds the limits."""
+
+    code = "headers_too_large"
     kind = "invalid_request_error"
 
 

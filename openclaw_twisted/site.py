@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,9 +27,9 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from openclaw_twisted.config.settings import GatewaySettings
-from openclaw_twisted.errors import GatewayError, TooLargeError
+from openclaw_twisted.errors import GatewayError, HeadersTooLargeError, InvalidRequestError, TooLargeError
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
-from openclaw_twisted.http.endpoint import error_reply, raw_reply, send
+from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply, send
 
 __all__ = ["GatewaySite", "is_upgrade"]
 
@@ -50,6 +53,8 @@ class GatewayRequest(Request):
     channel: GatewayChannel
     admitted: Admitted | None = None
     refused: GatewayError | None = None
+    _preflight: Mapping[str, str] | None = None
+    _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
     defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
@@ -59,15 +64,19 @@ class GatewayRequest(Request):
         self._room = 0
         if is_upgrade(self):
             return
-        site: GatewaySite = self.channel.site
+        admission = self.channel.site.admission
+        head = self._head(length)
+        self._cross_origin = admission.cross_origin(self.requestHeaders)
         try:
-            self.admitted = site.admission.admit(self._head(length))
+            self._preflight = admission.preflight(head)
+            if self._preflight is None:
+                self.admitted = admission.admit(head)
         except GatewayError as error:
             self.refused = error
             if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
                 self._refuse_now(error)
         else:
-            self._room = self.admitted.max_body_bytes
+            self._room = self.admitted.max_body_bytes if self.admitted else 0
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """Keep an admitted body within its limit; drop the rest."""
@@ -85,6 +94,10 @@ class GatewayRequest(Request):
         self._common_headers()
         if self.refused is not None:
             send(self, error_reply(self.refused))
+            self.finish()
+            return
+        if self._preflight is not None:
+            send(self, Reply(status=HTTPStatus.NO_CONTENT, body=b"", headers=self._preflight))
             self.finish()
             return
         channel = self.channel
@@ -108,8 +121,9 @@ class GatewayRequest(Request):
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
         request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         self.setHeader(b"x-request-id", request_id)
-        for name, value in self.channel.site.common_headers.items():
-            self.setHeader(name, value)
+        for headers in (self.channel.site.common_headers, self._cross_origin):
+            for name, value in headers.items():
+                self.setHeader(name, value)
 
     def _refuse_now(self, error: GatewayError) -> None:
         self._common_headers()
@@ -158,6 +172,30 @@ class GatewayChannel(HTTPChannel):
             self._lingering.cancel()
         self.site.closed(self)
         super().connectionLost(reason)
+
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+        """Take a line of the head; none after a refusal, though some may have come with it."""
+        if self._lingering is None:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take a piece of the body; none after a refusal."""
+        if self._lingering is None:
+            super().rawDataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        """Say that a line of the head is too long, where Twisted would just hang up."""
+        self._refuse_head(HeadersTooLargeError("A line of the request's head is too long."))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self._refuse_head(HeadersTooLargeError("The request's headers are too many or too large."))
+        else:
+            self._refuse_head(InvalidRequestError("This is not a well-formed HTTP request."))
+
+    def _refuse_head(self, error: GatewayError) -> None:
+        told = {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
+        self.answer_and_close(raw_reply(error_reply(error), told))
 
     def _send100Continue(self) -> None:  # noqa: N802
         if self._lingering is None:

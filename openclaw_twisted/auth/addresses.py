@@ -269,6 +269,15 @@ class OriginRule:
         if problems:
             raise ConfigError(key, tuple(problems))
 
+    def listed(self, headers: Headers) -> str | None:
+        """Return the request's origin as it was sent if it is one of those listed; raises nothing."""
+        values = headers.getRawHeaders(b"origin") or ()
+        if len(values) != 1:
+            return None
+        text = values[0].strip(b" \t").decode("latin-1")
+        origin = _parse_origin(text)
+        return text if origin is not None and str(origin) in self._allowed else None
+
     def check(self, headers: Headers, authority: Authority | None, *, tls: bool) -> str | None:
         """Return the listed origin the request comes from; None for no origin or our own.
 

@@ -7,6 +7,7 @@ scope is nobody's.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ MAX_DISCARDED_BYTES = 64 * 1024
 # Encoded dots, slashes (outside model ids), backslashes and NULs, doubled slashes: forms that two
 # readers of one path could read differently.
 _AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
+PREFLIGHT_SECONDS = 600
+_EXPOSED = b"x-request-id, x-openclaw-run-id, x-openclaw-session-key, retry-after"
 _SAFE_METHODS = (b"GET", b"HEAD")
 _MODEL_PATH = b"/v1/models/"
 
@@ -63,7 +66,6 @@ class Admitted:
     identity: Identity
     client: ClientAddress
     max_body_bytes: int
-    origin: str | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,10 +82,9 @@ class Admission:
         rules = self._rules
         authority = rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
         route, arguments = self._match(head)
-        origin = None
         if head.method not in _SAFE_METHODS:
             # Before the secret is looked at: a foreign page must not learn whether it guessed right.
-            origin = rules.origins.check(head.headers, authority, tls=head.tls)
+            rules.origins.check(head.headers, authority, tls=head.tls)
         client = client_address(head.peer, head.headers, rules.proxies)
         if needed(route.name) is None:
             identity = Identity("anyone", frozenset())
@@ -96,9 +97,36 @@ class Admission:
             identity=identity,
             client=client,
             max_body_bytes=route.max_body_bytes or MAX_DISCARDED_BYTES,
-            origin=origin,
             arguments=arguments,
         )
+
+    def cross_origin(self, headers: Headers) -> Mapping[bytes, bytes]:
+        """Return the CORS headers of an answer, whatever it is: none unless the origin is listed."""
+        origin = self._rules.origins.listed(headers)
+        if origin is None:
+            return {}
+        return {
+            b"access-control-allow-origin": origin.encode("latin-1"),
+            b"access-control-expose-headers": _EXPOSED,
+            b"vary": b"Origin",
+        }
+
+    def preflight(self, head: Head) -> Mapping[str, str] | None:
+        """Return the headers that let a page of a listed origin send what it asks about; else None.
+
+        Raises what `admit` raises for a wrong host, path or method.
+        """
+        wanted = head.headers.getRawHeaders(b"access-control-request-method")
+        if head.method != b"OPTIONS" or not wanted or self._rules.origins.listed(head.headers) is None:
+            return None
+        self._rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
+        route, _ = self._match(dataclasses.replace(head, method=wanted[-1]))
+        asked = head.headers.getRawHeaders(b"access-control-request-headers") or [b""]
+        return {
+            "access-control-allow-methods": route.method,
+            "access-control-allow-headers": asked[-1].decode("latin-1"),
+            "access-control-max-age": str(PREFLIGHT_SECONDS),
+        }
 
     def _match(self, head: Head) -> tuple[Route, Mapping[str, str]]:
         path = head.path.partition(b"?")[0]

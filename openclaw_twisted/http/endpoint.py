@@ -39,6 +39,7 @@ _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.AgentNotFoundError: HTTPStatus.NOT_FOUND,
     errors.CancelledRunError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.HeadersTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
     errors.MethodNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.MisdirectedError: HTTPStatus.MISDIRECTED_REQUEST,
@@ -113,8 +114,10 @@ async def answer(endpoint: Endpoint, call: Call) -> None:
 def send(request: Request, reply: Reply) -> None:
     """Write a whole answer; whoever calls finishes the request."""
     request.setResponseCode(reply.status)
-    request.setHeader("content-type", reply.content_type)
-    request.setHeader("content-length", str(len(reply.body)))
+    if reply.body:
+        request.setHeader("content-type", reply.content_type)
+    if reply.status != HTTPStatus.NO_CONTENT:
+        request.setHeader("content-length", str(len(reply.body)))
     for name, value in reply.headers.items():
         request.setHeader(name, value)
     request.write(reply.body)

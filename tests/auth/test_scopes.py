@@ -38,9 +38,10 @@ class NeededTests(SynchronousTestCase):
             self.assertRaises(ForbiddenError, needed, name)
             self.assertRaises(ForbiddenError, authorise, ALL, name)
 
-    def test_only_health_is_public(self):
+    def test_only_health_and_the_front_page_are_public(self):
         public = {name for name, scope in NEEDED.items() if scope is None}
-        self.assertEqual(public, {"health", "GET /health", "GET /healthz", "GET /ready", "GET /readyz"})
+        probes = {"GET /health", "GET /healthz", "GET /ready", "GET /readyz"}
+        self.assertEqual(public, {"health", "GET /", *probes})
 
 
 class AllowsTests(SynchronousTestCase):

@@ -17,6 +17,10 @@ from tests.http.door import DoorCase
 BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
 
 
+def error_in(answer: bytes) -> Any:
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+
+
 class Raw(Protocol):
     """A connection that is written to by hand and keeps all that comes back."""
 
@@ -54,7 +58,7 @@ class Early(Wire):
         self.open(settings=max_body(1000))
         answer = await self.send(self.head("content-type: application/json", "content-length: 99999999"))
         self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer)
-        self.assertEqual(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"], "request_too_large")
+        self.assertEqual(error_in(answer)["code"], "request_too_large")
 
     async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(self) -> None:
         self.open(settings=max_body(1000))
@@ -137,9 +141,26 @@ class Limits(Wire):
 
     async def test_too_much_head_is_refused(self) -> None:
         self.open(settings={"gateway": {"limits": {"maxHeaderBytes": 1000, "maxHeaders": 5}}})
-        for lines in ([f"x: {'y' * 1000}"], [f"x-{at}: y" for at in range(6)]):
+        for lines in ([f"x: {'y' * 1000}"], [f"x-{at}: y" for at in range(6)], [f"x: {'y' * 20_000}"]):
             answer = await self.send(self.head(*lines, method="GET", path="/health"))
-            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 431 "), answer)
+            self.assertEqual(error_in(answer)["code"], "headers_too_large")
+
+    async def test_what_is_no_request_is_refused_in_our_words(self) -> None:
+        self.open()
+        good = self.head("content-type: application/json", "content-length: 2")
+        for request in (
+            b"\x16\x03\x01 hello\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            good.replace(b"content-length: 2", b"content-length: +2"),
+            good.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\n"),
+            good.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n"),
+            self.head("content-type: application/json", "transfer-encoding: chunked") + b"xyz\r\n",
+        ):
+            answer = await self.send(request)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), (request, answer))
+            self.assertEqual(error_in(answer)["type"], "invalid_request_error")
 
     async def test_strict_transport_security_when_it_is_configured(self) -> None:
         value = "max-age=31536000"
