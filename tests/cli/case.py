@@ -25,8 +25,8 @@ def environment(home: Path) -> dict[str, str | None]:
 
 
 def merged(environ: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the environment with these changes made; None takes a variable away."""
-    everything = {**os.environ, **environ}  # noqa: TID251 - for a child process
+    """Return the environment for a child process: ours with these changes; None takes a variable away."""
+    everything = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ}  # noqa: TID251 - see above
     return {name: value for name, value in everything.items() if value is not None}
 
 

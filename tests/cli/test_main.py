@@ -9,7 +9,7 @@ import click
 
 from openclaw_twisted import __version__
 from openclaw_twisted.cli import main
-from tests.cli.case import CommandTestCase
+from tests.cli.case import CommandTestCase, merged, run_child
 
 __all__ = ["MainTests"]
 
@@ -72,17 +72,16 @@ class MainTests(CommandTestCase):
     def test_help_is_quick(self) -> None:
         """It imports nothing that it does not need; a reactor least of all."""
         done = subprocess.run(
-            [sys.executable, "-c", WHAT_HELP_IMPORTS], capture_output=True, text=True, check=True, cwd="/"
+            [sys.executable, "-c", WHAT_HELP_IMPORTS],
+            env=merged(self.environ),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         self.assertIn("Usage: openclaw-gateway", done.stdout)
         heavy = ("twisted.", "autobahn", "klein", "msgspec", "json5", "openclaw_twisted.config")
         self.assertEqual([], [name for name in done.stderr.split() if name.startswith(heavy)])
 
     def test_the_module_is_the_command_too(self) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "openclaw_twisted.cli", "--version"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = run_child("--version", environ=self.environ)
         self.assertEqual(f"openclaw-gateway {__version__}\n", done.stdout)

@@ -45,6 +45,7 @@ class RunTests(TestCase):
             port = str(free.getsockname()[1])
         child = self.run_gateway("--config", self.configure(), "--port", port)
         await child.says(b"is ready")
+        self.assertNotIn("twistd.pid", self.files())
         asked = Child("agent", "-m", "hi", "--url", f"ws://127.0.0.1:{port}", environ=self.environ)
         answer = await asked.ended
         self.assertEqual(1, answer.code)
@@ -52,7 +53,6 @@ class RunTests(TestCase):
         child.signal("TERM")
         ended = await child.ended
         self.assertEqual(-signal.SIGTERM, ended.code, ended)
-        self.assertNotIn("twistd.pid", self.files())
 
     async def test_a_configuration_that_does_not_hold(self) -> None:
         (self.home / "gateway.json").write_text('{"gateway": {"prot": 1}}')
