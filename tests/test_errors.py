@@ -10,7 +10,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def kinds(parent: type[GatewayError] = GatewayError) -> list[type[GatewayError]]:
-    return [kind for child in parent.__subclasses__() for kind in (child, *kinds(child))]
+    """Return the errors of the tree; the doors have a few of their own that never leave them."""
+    every = [kind for child in parent.__subclasses__() for kind in (child, *kinds(child))]
+    return [kind for kind in every if kind.__module__ == errors.__name__]
 
 
 def example(kind: type[GatewayError]) -> GatewayError:
@@ -55,5 +57,4 @@ class Saying(SynchronousTestCase):
 
     def test_the_whole_tree_is_exported(self) -> None:
         for kind in kinds():
-            if kind.__module__ == errors.__name__:
-                self.assertIn(kind.__name__, errors.__all__)
+            self.assertIn(kind.__name__, errors.__all__)
