@@ -51,7 +51,7 @@ class Local:
         self._model = model
         # The server closes each connection after its answer, so keeping any would only cost a failed try.
         agent, _ = make_agent(reactor, TIMEOUTS, persistent=False)
-        self._upstream = Upstream(reactor, agent, name="the local model", timeouts=TIMEOUTS)
+        self._upstream = Upstream(reactor, agent, name="The local model", timeouts=TIMEOUTS)
 
     def check(self, model: str) -> None:
         """Raise what keeps the local model from answering, or that it is another one."""
@@ -69,7 +69,7 @@ class Local:
         endpoint = await self._model.endpoint()
         server = OpenAICompletions(
             self._upstream,
-            name="the local model",
+            name="The local model",
             base_url=endpoint.base_url,
             headers={"authorization": f"Bearer {endpoint.api_key}"},
         )
