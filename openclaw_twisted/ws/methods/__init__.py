@@ -1,0 +1,1 @@
+"""The methods that clients call, one family in a module."""

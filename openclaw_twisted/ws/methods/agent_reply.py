@@ -1,0 +1,122 @@
+"""What the method `agent` answers: accepted, in flight, and how the run ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from openclaw_twisted.content import Usage, text_of
+from openclaw_twisted.errors import UpstreamTimeoutError
+from openclaw_twisted.events import RunFailed, RunFinished
+from openclaw_twisted.ws.connect import Client
+from openclaw_twisted.ws.ledger import Ended, Entry
+from openclaw_twisted.ws.method import Answer
+from openclaw_twisted.ws.session_target import session_id
+
+__all__ = ["accepted", "final", "in_flight"]
+
+
+class _Accepted(Struct, frozen=True, kw_only=True, rename="camel"):
+    run_id: str
+    status: Literal["accepted", "in_flight"]
+    accepted_at: int | UnsetType = UNSET
+    session_key: str | UnsetType = UNSET
+    agent_id: str | UnsetType = UNSET
+
+
+class _Piece(Struct, frozen=True, rename="camel"):
+    text: str
+    media_url: None = None
+    is_error: bool | UnsetType = UNSET
+
+
+class _Usage(Struct, frozen=True):
+    input: int
+    output: int
+    total: int
+
+
+class _AgentMeta(Struct, frozen=True, rename="camel"):
+    session_id: str
+    provider: str
+    model: str
+    usage: _Usage | UnsetType
+
+
+class _Meta(Struct, frozen=True, rename="camel"):
+    duration_ms: int
+    agent_meta: _AgentMeta
+    aborted: bool
+    stop_reason: str
+
+
+class _Result(Struct, frozen=True):
+    payloads: tuple[_Piece, ...]
+    meta: _Meta
+
+
+class _Final(Struct, frozen=True, rename="camel"):
+    run_id: str
+    status: Literal["ok", "error", "timeout"]
+    summary: str
+    result: _Result | UnsetType = UNSET
+
+
+def accepted(entry: Entry, client: Client) -> _Accepted:
+    """Return the payload of the first response; the session is told to version 4 only."""
+    return _Accepted(
+        run_id=entry.run_id,
+        status="accepted",
+        accepted_at=int(entry.accepted_at * 1000),
+        session_key=str(entry.session_key) if client.speaks_4 else UNSET,
+        agent_id=entry.agent_id if client.speaks_4 else UNSET,
+    )
+
+
+def in_flight(entry: Entry) -> _Accepted:
+    """Return the payload for a key whose run goes on."""
+    return _Accepted(
+        run_id=entry.run_id,
+        status="in_flight",
+        session_key=str(entry.session_key),
+        agent_id=entry.agent_id,
+    )
+
+
+def final(entry: Entry, ended: Ended, client: Client) -> Answer:
+    """Return the last response: the reply, that the run was stopped, or what went wrong."""
+    outcome = ended.outcome
+    if isinstance(outcome, RunFinished):
+        text = text_of(outcome.message)
+        result = _Result(
+            payloads=(_Piece(text),) if text else (),
+            meta=_meta(entry, ended, stop_reason=outcome.reason, usage=outcome.usage),
+        )
+        return Answer(_Final(entry.run_id, "ok", "completed", result))
+    if ended.stopped:
+        return Answer(_stopped(entry, ended, outcome, client))
+    return Answer(_Final(entry.run_id, "error", outcome.error.message), error=outcome.error)
+
+
+def _stopped(entry: Entry, ended: Ended, outcome: RunFailed, client: Client) -> _Final:
+    # No error: the CLI of version 3 would answer an error by running the message a second time, on its own.
+    reason = "timeout" if isinstance(outcome.error, UpstreamTimeoutError) else "rpc"
+    result = _Result(
+        payloads=(_Piece(outcome.error.message, is_error=True),),
+        meta=_meta(entry, ended, stop_reason=reason, usage=None, aborted=True),
+    )
+    return _Final(entry.run_id, "timeout" if client.speaks_4 else "ok", "aborted", result)
+
+
+def _meta(
+    entry: Entry, ended: Ended, *, stop_reason: str, usage: Usage | None, aborted: bool = False
+) -> _Meta:
+    provider, _, model = entry.model.partition("/")
+    counted = _Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else UNSET
+    return _Meta(
+        duration_ms=int(ended.seconds * 1000),
+        agent_meta=_AgentMeta(session_id(entry.session_key), provider, model, counted),
+        aborted=aborted,
+        stop_reason=stop_reason,
+    )
