@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from openclaw_twisted.auth.scopes import NEEDED
+from openclaw_twisted.providers.scripted import Pause, reply
+from openclaw_twisted.ws.hello import EVENTS
+from openclaw_twisted.ws.protocol import CLOSE_TIMEOUT_SECONDS
+from tests.ws.rig import CLOSE, RigTestCase, connect_params, masked
+
+
+class DoorTests(RigTestCase):
+    def test_every_method_has_a_scope(self):
+        methods = self.rig().door.methods
+        self.assertEqual(methods, ("agent", "chat.abort", "health"))
+        self.assertLessEqual(set(methods), set(NEEDED))
+
+    def test_hello_names_the_methods_and_events_that_there_are(self):
+        door = self.rig()
+        client = door.newcomer()
+        client.request("1", "connect", **connect_params())
+        features = client.frame()["payload"]["features"]
+        self.assertEqual(features["methods"], list(door.door.methods))
+        self.assertEqual(features["events"], list(EVENTS))
+
+    def test_connections_are_counted(self):
+        door = self.rig()
+        client, _newcomer = door.client(), door.newcomer()
+        self.assertEqual(door.door.connections, 2)
+        client.hang_up()
+        self.assertEqual(door.door.connections, 1)
+
+
+class CloseAllTests(RigTestCase):
+    def setUp(self):
+        self.door = self.rig()
+
+    def test_clients_are_told_and_waited_for(self):
+        old, new, newcomer = self.door.client(3), self.door.client(4), self.door.newcomer()
+        done = self.door.door.close_all()
+        told = {"reason": "gateway stopping"}
+        self.assertEqual(old.frame()["payload"], told | {"restartExpectedMs": None})
+        self.assertEqual(new.frame(), {"type": "event", "event": "shutdown", "payload": told})
+        self.assertEqual(newcomer.frames(), [])
+        for client in (old, new, newcomer):
+            self.assertEqual(client.outcome, (1012, "service restart"))
+        for client in (old, new):
+            self.assertNoResult(done)
+            client.raw(masked(b"\x03\xf4", CLOSE))
+            self.assertTrue(client.gone)
+        self.assertNoResult(done)
+        self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
+        self.successResultOf(done)
+        self.assertTrue(newcomer.gone)
+
+    def test_without_clients_there_is_nothing_to_wait_for(self):
+        self.door.client().hang_up()
+        self.successResultOf(self.door.door.close_all())
+
+    def test_nobody_new_is_let_in(self):
+        self.door.door.close_all()
+        self.assertIn("HTTP/1.1 503", self.door.visitor().upgrade())
+
+    def test_what_a_client_has_not_read_yet_comes_first(self):
+        client = self.door.client()
+        client.wire.producer.pauseProducing()
+        client.request("1", "health")
+        self.door.door.close_all(4000, "bye")
+        self.assertEqual([frame.get("id") for frame in client.frames()], ["1", None])
+        self.assertEqual(client.outcome, (4000, "bye"))
+
+    def test_nothing_is_heard_from_those_who_are_being_closed(self):
+        client, newcomer = self.door.client(), self.door.newcomer()
+        self.door.door.close_all()
+        client.frames()
+        client.request("1", "health")
+        newcomer.request("1", "connect", **connect_params())
+        self.assertEqual(client.frames() + newcomer.frames(), [])
+
+    def test_a_run_that_ends_meanwhile_disturbs_nothing(self):
+        pause = Pause()
+        self.door.runs.provider.add([pause, *reply("hi")])
+        client = self.door.client()
+        client.request("1", "agent", message="hi", idempotencyKey="k")
+        client.frames()
+        self.door.door.close_all()
+        self.assertEqual(client.frame()["event"], "shutdown")
+        pause.go_on()
+        self.assertEqual(client.frames(), [])
+
+    def test_a_client_that_closes_and_then_reads_nothing_is_dropped_all_the_same(self):
+        client = self.door.client()
+        client.wire.stuck = True
+        client.raw(masked(b"\x03\xe8", CLOSE))
+        self.assertFalse(client.gone)
+        done = self.door.door.close_all()
+        self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
+        self.assertTrue(client.wire.aborted)
+        self.successResultOf(done)
