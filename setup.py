@@ -45,7 +45,7 @@ setup(
         "json5>=0.17",
         "msgspec>=0.22",
         "automat>=25.4",
-        "click>=8.1",
+        "click>=8.5",
     ],
     extras_require={
         "local": ["xllamacpp>=2026.10.11549,<2027"],

@@ -53,6 +53,7 @@ from openclaw_twisted.providers.progress_bar import ProgressBar
 from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.site import GatewaySite
@@ -259,6 +260,11 @@ class Gateway(Service):
             settings=chat,
             clock=self._reactor,
             now=time.time,
+            repeats=Repeats(
+                self._reactor,
+                keep_seconds=gateway.limits.idempotency_seconds,
+                max_kept=gateway.limits.max_idempotency_keys,
+            ),
             timeout_seconds=self._settings.agents.defaults.timeout_seconds,
         )
         application = Application(routes(chat, self.directory, chat=complete, ready=Ready(self._failing)))

@@ -34,6 +34,7 @@ from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.routes import routes
 from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.memory import MemoryStore
@@ -171,6 +172,11 @@ class LoopbackDoor:
             settings=chat,
             clock=reactor,
             now=lambda: 1_700_000_000.5,
+            repeats=Repeats(
+                reactor,
+                keep_seconds=gateway.limits.idempotency_seconds,
+                max_kept=gateway.limits.max_idempotency_keys,
+            ),
             timeout_seconds=self.settings.agents.defaults.timeout_seconds,
         )
         application = Application(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.web.server import Request
 from werkzeug.routing import MapAdapter
 
+from openclaw_twisted.auth.gate import Identity
 from openclaw_twisted.http.endpoint import Call, Endpoint, answer
 
 __all__ = ["Application", "Route"]
@@ -40,6 +41,21 @@ class Route:
         return self.name.partition(" ")[2].replace("{id}", "<path:id>")
 
 
+class Known(Protocol):
+    """What a call takes from admission: who asks."""
+
+    @property
+    def identity(self) -> Identity:
+        """The caller."""
+        ...
+
+
+class Admitting(Protocol):
+    """A request that has been through admission."""
+
+    admitted: Known
+
+
 class Application:
     """The routes as a resource to serve and as a matcher to ask."""
 
@@ -62,7 +78,13 @@ class Application:
     def _serve(self, route: Route) -> None:
         async def called(request: Request, **arguments: Any) -> None:
             assert request.content is not None  # Twisted opens it before it dispatches
-            call = Call(request=request, body=request.content.read(), arguments=arguments)
+            admitted = cast("Admitting", request).admitted
+            call = Call(
+                request=request,
+                body=request.content.read(),
+                caller=admitted.identity.name,
+                arguments=arguments,
+            )
             await answer(route.endpoint, call)
 
         self._klein.route(route.pattern, methods=[route.method], endpoint=route.name, strict_slashes=False)(

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
-from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.sampling import with_defaults
 from openclaw_twisted.agents.target import Target, resolve_target
 from openclaw_twisted.config.settings import ChatCompletionsSettings
+from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, new_heading
 from openclaw_twisted.http.chat_parts import ContentLimits
 from openclaw_twisted.http.chat_request import Conversation, parse
 from openclaw_twisted.http.endpoint import Call, Reply
 from openclaw_twisted.http.stream import EventStream
+from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
 from openclaw_twisted.runs.runner import Run, Runner
 
 __all__ = ["ChatCompletions"]
+
+MAX_KEY_CHARACTERS = 255
+RETRY_COUNT = "x-stainless-retry-count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,7 @@ class ChatCompletions:
     settings: ChatCompletionsSettings
     clock: IReactorTime
     now: Callable[[], float]
+    repeats: Repeats
     timeout_seconds: float = 0.0
 
     async def __call__(self, call: Call) -> Reply | None:
@@ -47,11 +53,11 @@ class ChatCompletions:
         target = resolve_target(
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
-        run = self.runner.start(run_request(target, conversation, timeout_seconds=self.timeout_seconds))
+        run = self._run(call, run_request(target, conversation, timeout_seconds=self.timeout_seconds))
         heading = new_heading(self.now(), target.model_echo)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
-            "x-openclaw-session-key": str(target.session_key),
+            "x-openclaw-session-key": str(run.request.session_key),
         }
         if not asked.stream:
             return Reply(body=completion(heading, await _end_of(run)), headers=headers)
@@ -64,14 +70,53 @@ class ChatCompletions:
         await stream.carry(run, headers)
         return None
 
+    def _run(self, call: Call, request: RunRequest) -> Run:
+        """Start a run, or join the one that the same request has started before."""
+        key = repeat_key(call)
+        if key is None:
+            return self.runner.start(request)
+        digest = _digest(call, request)
+        run = self.repeats.find(key, digest) if may_join(call) else None
+        if run is None:
+            run = self.runner.start(request)
+            self.repeats.enter(key, run, digest)
+        return run
+
 
 async def _end_of(run: Run) -> RunFinished:
-    """Wait for the run; a client that hangs up meanwhile cancels it."""
+    """Wait for the run; a client that hangs up meanwhile leaves it, which ends it unless others wait."""
+    run.join()
     try:
         return await run.result()
-    except CancelledError:
-        run.cancel()
-        raise
+    finally:
+        run.leave()
+
+
+def repeat_key(call: Call) -> str | None:
+    """Return what makes this request known again: its Idempotency-Key, or for OpenAI's own clients its body.
+
+    Those send no key with their retries, but they number them, from 0 on.
+    """
+    given = call.header("idempotency-key")
+    if given:
+        if len(given) > MAX_KEY_CHARACTERS:
+            raise InvalidRequestError(f"The Idempotency-Key is longer than {MAX_KEY_CHARACTERS} characters.")
+        return f"{call.caller}:key:{given}"
+    if call.header(RETRY_COUNT) is None:
+        return None
+    return f"{call.caller}:body:{sha256(call.body).hexdigest()}"
+
+
+def _digest(call: Call, request: RunRequest) -> bytes:
+    """Return what has to be the same for two requests to be one: the body, and what the headers chose."""
+    key = request.session_key
+    chosen = (request.agent_id, *request.models, "" if key.stateless else str(key))
+    return sha256("\n".join(chosen).encode() + b"\n" + call.body).digest()
+
+
+def may_join(call: Call) -> bool:
+    """Tell whether this is a repetition, rather than somebody who asks the same thing once more."""
+    return bool(call.header("idempotency-key")) or call.header(RETRY_COUNT) not in {None, "0"}
 
 
 def run_request(target: Target, conversation: Conversation, *, timeout_seconds: float) -> RunRequest:

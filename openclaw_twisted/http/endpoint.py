@@ -65,10 +65,11 @@ _log = Logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request as an endpoint sees it: the body is whole, the caller is known."""
+    """One request as an endpoint sees it: the body is whole, the caller is known by name."""
 
     request: Request
     body: bytes
+    caller: str
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, name: str) -> str | None:

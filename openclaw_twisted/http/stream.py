@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.server import Request
 from zope.interface import implementer
@@ -66,7 +65,8 @@ class EventStream:
         self._gone = False
 
     async def carry(self, run: Run, headers: dict[str, str]) -> None:
-        """Send `run` to its end; a client that hangs up cancels the run."""
+        """Send `run` to its end; a client that hangs up leaves the run, which ends it unless others wait."""
+        run.join()
         self._request.notifyFinish().addErrback(self._lost)
         for name, value in (HEADERS | headers).items():
             self._request.setHeader(name, value)
@@ -78,13 +78,11 @@ class EventStream:
             self._subscription.pause()
         try:
             await run.result()
-        except CancelledError:
-            run.cancel()
-            raise
         except GatewayError:
             pass  # the feed has told the client already
         finally:
             self._close()
+            run.leave()
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Write a batch with one write."""

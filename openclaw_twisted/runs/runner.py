@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -72,6 +73,7 @@ class Run:
         self.started_at = 0.0
         self.stopped_by: GatewayError | None = None
         self.work: Deferred[RunFinished] | None = None
+        self._audience = 0
         self._waiting: list[Deferred[RunFinished]] = []
         self._result: RunFinished | Failure | None = None
 
@@ -97,6 +99,16 @@ class Run:
             self.stopped_by = reason or CancelledRunError("The run was cancelled.")
             self.work.cancel()
 
+    def join(self) -> None:
+        """Count somebody in for whom alone the run goes on."""
+        self._audience += 1
+
+    def leave(self) -> None:
+        """Count somebody out; when the last one leaves before the end, the run is cancelled."""
+        self._audience -= 1
+        if self._audience == 0:
+            self.cancel(CancelledRunError("The client went away."))
+
     def settle(self, result: RunFinished | Failure) -> None:
         """Tell everybody who waits how the run ended."""
         self._result = result
@@ -106,6 +118,11 @@ class Run:
                 waiter.errback(result)
             else:
                 waiter.callback(result)
+
+    def forget_question(self) -> None:
+        """Let go of what was asked: an ended run may be kept for those who repeat its request."""
+        self.request = msgspec.structs.replace(self.request, messages=(), instructions=(), tools=())
+        self.added = ()
 
     def _stop_waiting(self, waiter: Deferred[RunFinished]) -> None:
         self._waiting.remove(waiter)
@@ -269,6 +286,7 @@ class Runner:
             run.feed.publish((result,))
             run.settle(result)
         self._tell(run)
+        run.forget_question()
         if self._idle is not None and not self._runs:
             idle, self._idle = self._idle, None
             idle.callback(None)

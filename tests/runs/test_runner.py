@@ -264,6 +264,27 @@ class Stopping(RunnerCase):
         self.assertEqual(runs.clock.getDelayedCalls(), [])
 
 
+class Audience(RunnerCase):
+    def test_the_last_one_who_leaves_ends_the_run(self) -> None:
+        runs = MemoryRuns([Pause()])
+        run = runs.runner.start(run_request())
+        run.join()
+        run.join()
+        run.leave()
+        self.assertEqual(run.status, "running")
+        run.leave()
+        self.assertEqual(run.status, "cancelled")
+
+    def test_an_ended_run_keeps_its_answer_and_lets_go_of_the_question(self) -> None:
+        runs = MemoryRuns(reply("ok"))
+        run = runs.runner.start(run_request(user("a" * 1000)))
+        self.assertEqual((run.request.messages, run.added), ((), ()))
+        listener = Collector()
+        run.feed.subscribe(listener)
+        self.assertEqual(listener.text, "ok")
+        self.assertEqual(self.successResultOf(run.result()).message.content, "ok")
+
+
 class Draining(RunnerCase):
     def test_nothing_new_is_started(self) -> None:
         runs = MemoryRuns()

@@ -1,0 +1,70 @@
+"""Requests that are sent again: who repeats one joins its run instead of starting a second one.
+
+A run is entered under the key that its request carries, in the same moment in which it starts, so two
+requests that arrive together cannot start two runs. It is found while it lasts and, if it ended well,
+for a while after; a failed or cancelled run is forgotten, because trying that again is the point of
+repeating. The oldest ended runs are forgotten first when there are too many.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from twisted.internet.interfaces import IReactorTime
+
+from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.runs.runner import Run
+
+__all__ = ["Repeats"]
+
+
+class Repeats:
+    """The runs that a repeated request may join, by key."""
+
+    def __init__(self, clock: IReactorTime, *, keep_seconds: float, max_kept: int) -> None:
+        self._clock = clock
+        self._keep_seconds = keep_seconds
+        self._max_kept = max_kept
+        self._runs: dict[str, tuple[Run, bytes]] = {}
+        self._forget_at: OrderedDict[str, float] = OrderedDict()
+
+    def find(self, key: str, body_digest: bytes) -> Run | None:
+        """Return the run to join; raises `InvalidRequestError` if its request was another one."""
+        self._forget_old()
+        found = self._runs.get(key)
+        if found is None:
+            return None
+        run, digest = found
+        if digest != body_digest:
+            raise InvalidRequestError(
+                "This Idempotency-Key was sent before with another body. Send a new key with a new request."
+            )
+        return run
+
+    def enter(self, key: str, run: Run, body_digest: bytes) -> None:
+        """Note that a request has started a run."""
+        self._runs[key] = (run, body_digest)
+        self._forget_at.pop(key, None)
+        run.result().addCallbacks(self._keep, self._forget, callbackArgs=(key, run), errbackArgs=(key, run))
+
+    def _keep(self, _finished: object, key: str, run: Run) -> None:
+        if self._is_current(key, run):
+            self._forget_at[key] = self._clock.seconds() + self._keep_seconds
+            while len(self._forget_at) > self._max_kept:
+                self._forget_oldest()
+
+    def _forget(self, _failure: object, key: str, run: Run) -> None:
+        if self._is_current(key, run):
+            del self._runs[key]
+
+    def _is_current(self, key: str, run: Run) -> bool:
+        return key in self._runs and self._runs[key][0] is run
+
+    def _forget_old(self) -> None:
+        now = self._clock.seconds()
+        while self._forget_at and next(iter(self._forget_at.values())) <= now:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        key, _ = self._forget_at.popitem(last=False)
+        del self._runs[key]

@@ -1,0 +1,77 @@
+from twisted.internet.defer import Deferred
+
+from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.providers.scripted import Pause, reply
+from tests.http.door import DoorCase, text_of
+
+KEY = {"idempotency-key": "k-1"}
+
+
+class Repeated(DoorCase):
+    def asked(self) -> int:
+        return len(self.door.runs.provider.requests)
+
+    async def test_a_repetition_gets_the_answer_of_the_first(self) -> None:
+        self.open(reply("one"), reply("two"))
+        first, second = await self.chat(KEY), await self.chat(KEY)
+        self.assertEqual(self.asked(), 1)
+        self.assertEqual(first.json["choices"], second.json["choices"])
+        for header in ("x-openclaw-run-id", "x-openclaw-session-key"):
+            self.assertEqual(first.headers[header], second.headers[header])
+
+    async def test_a_repetition_may_want_it_streamed(self) -> None:
+        self.open(reply("one"))
+        await self.chat(KEY, user="ann")
+        again = await self.ask("POST", "/v1/chat/completions", headers=KEY, body=b"{}")
+        self.assertEqual(again.status, 400)
+
+    async def test_a_repetition_joins_a_run_that_goes_on_when_the_first_is_gone(self) -> None:
+        pause = Pause()
+        self.open([pause, *reply("ok")])
+        _, first = await self.stream(KEY)
+        await first.queue.get()
+        _, second = await self.stream(KEY)
+        await second.queue.get()
+        assert first.transport is not None
+        first.transport.loseConnection()
+        await self.until(lambda: self.door.connections == 1)
+        self.assertFalse(pause.cancelled)
+        pause.go_on()
+        self.assertEqual(text_of(await second.rest()), "ok")
+        self.assertEqual(self.asked(), 1)
+
+    async def test_when_all_are_gone_the_run_ends(self) -> None:
+        pause = Pause()
+        self.open([pause])
+        asking = [Deferred.fromCoroutine(self.chat(KEY)) for _ in range(2)]
+        await self.until(lambda: self.door.connections == 2 and pause.reached)
+        for one in asking:
+            one.addErrback(lambda _failure: None)
+            one.cancel()
+        await self.until(lambda: pause.cancelled)
+
+    async def test_another_body_under_the_same_key_is_refused(self) -> None:
+        self.open(reply("one"), reply("two"))
+        await self.chat(KEY)
+        for headers, more in ((KEY, {"temperature": 0}), (KEY | {"x-openclaw-session-key": "other"}, {})):
+            answer = await self.chat(headers, **more)
+            self.assertEqual(answer.status, 400)
+            self.assertIn("Idempotency-Key", answer.error["message"])
+        self.assertEqual(self.asked(), 1)
+
+    async def test_a_failure_is_tried_again(self) -> None:
+        self.open([UpstreamError("no")], reply("ok"))
+        self.assertEqual([(await self.chat(KEY)).status for _ in range(2)], [502, 200])
+
+    async def test_openais_clients_number_their_retries(self) -> None:
+        self.open(reply("one"), reply("two"))
+        counts = ["0", "1", "0", "2"]
+        texts = [
+            (await self.chat({"x-stainless-retry-count": count})).json["choices"][0]["message"]["content"]
+            for count in counts
+        ]
+        self.assertEqual(texts, ["one", "one", "two", "two"])
+
+    async def test_an_oversized_key_is_refused(self) -> None:
+        self.open()
+        self.assertEqual((await self.chat({"idempotency-key": "k" * 256})).status, 400)
