@@ -117,7 +117,7 @@ class Gateway(Service):
         }
         agents = _with_default_model(loaded.settings, self._model.name)
         self.directory = Directory(agents, state_dir=state_dir, home=home)
-        self.runner = self._make_runner(Failover(Catalog(everybody, aliases=_aliases(agents))))
+        self.runner = self._make_runner(Failover(Catalog(everybody, aliases=_aliases(agents)), reactor))
         self._websockets, self._site = self._make_doors()
         self._endpoint = listening.endpoint_for(reactor, loaded.settings.gateway)
 

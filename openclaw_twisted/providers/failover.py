@@ -1,15 +1,21 @@
-"""Models tried in order: the next one when the last could not begin an answer.
+"""Models tried in order, each up to twice: the way on when an answer cannot begin.
 
-Once a byte of an answer has been passed on there is no way back, so a later failure is the caller's to
-hear. A refusal of the request itself would be the same everywhere and is not tried elsewhere.
+What can be tried again at once is tried again after a moment (a connection that was refused or lost, a
+server that says it is broken or overloaded), within a budget of five seconds; what would fail the same
+way soon is not (a wrong key, a rate limit, a silence). Then comes the next model. Once a byte of an
+answer has been passed on there is no way back, so a later failure is the caller's to hear. A refusal of the
+request itself would be the same everywhere and is not tried elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from random import random
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
@@ -18,21 +24,37 @@ from openclaw_twisted.errors import (
     GatewayError,
     ModelNotReadyError,
     NoProviderError,
+    UpstreamAuthError,
     UpstreamError,
+    UpstreamRateLimitError,
     UpstreamRejectedError,
+    UpstreamTimeoutError,
 )
 from openclaw_twisted.events import ProviderEvent
 
 __all__ = ["Failover"]
 
+TRIES = 2
+RETRY_SECONDS = 0.25
+BUDGET_SECONDS = 5.0
+
+_LASTING = (UpstreamAuthError, UpstreamRateLimitError, UpstreamRejectedError, UpstreamTimeoutError)
+
 
 class Failover:
-    """A provider that asks another one for `model`, then for each of `fallbacks`."""
+    """A provider that asks another one for `model`, then for each of `fallbacks`.
+
+    `jitter` gives a number from 0 to 1, so that many gateways do not try again in the same moment.
+    """
 
     _log = Logger()
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(
+        self, provider: Provider, clock: IReactorTime, *, jitter: Callable[[], float] = random
+    ) -> None:
         self._provider = provider
+        self._clock = clock
+        self._jitter = jitter
 
     def check(self, model: str) -> None:
         """Raise what the provider behind knows."""
@@ -40,20 +62,30 @@ class Failover:
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Yield the answer of the first model that begins one."""
-        left = [request.model, *request.fallbacks]
-        while left:
-            model = left.pop(0)
-            question = msgspec.structs.replace(request, model=model, fallbacks=())
-            began = False
+        models = [request.model, *request.fallbacks]
+        tries, began_at = 0, self._clock.seconds()
+        while True:
+            question = msgspec.structs.replace(request, model=models[0], fallbacks=())
+            answered = False
             try:
                 async with aclosing(self._provider.respond(question)) as answer:
                     async for events in answer:
-                        began = True
+                        answered = True
                         yield events
             except (UpstreamError, ModelNotReadyError, NoProviderError, AgentNotFoundError) as error:
-                if began or not left or isinstance(error, UpstreamRejectedError):
+                if answered or isinstance(error, UpstreamRejectedError):
                     raise
-                self._tell(model, left[0], error)
+                tries += 1
+                spent = self._clock.seconds() - began_at
+                if tries < TRIES and _passing(error) and spent + 2 * RETRY_SECONDS < BUDGET_SECONDS:
+                    self._tell(models[0], models[0], error)
+                    await deferLater(self._clock, RETRY_SECONDS * (1 + self._jitter()))
+                    continue
+                if len(models) == 1:
+                    raise
+                self._tell(models[0], models[1], error)
+                del models[0]
+                tries, began_at = 0, self._clock.seconds()
             else:
                 return
 
@@ -64,6 +96,10 @@ class Failover:
             following=following,
             code=error.code,
         )
+
+
+def _passing(error: GatewayError) -> bool:
+    return isinstance(error, UpstreamError) and not isinstance(error, _LASTING)
 
 
 _fits: type[Provider] = Failover

@@ -288,8 +288,6 @@ class Upstream:
                     continue
                 raise self._unreachable(reason) from None
             except (*_UNREACHABLE, ResponseFailed) as error:
-                if tries_left:
-                    continue
                 raise self._unreachable(_innermost(error)) from None
             answer_body = Body(self._clock, self._timeouts, name=self._name, sent_at=sent_at)
             response.deliverBody(answer_body)

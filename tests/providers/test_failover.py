@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import ModelRequest
@@ -9,12 +10,15 @@ from openclaw_twisted.errors import (
     ModelNotReadyError,
     UpstreamAuthError,
     UpstreamError,
+    UpstreamOverloadedError,
+    UpstreamRateLimitError,
     UpstreamRejectedError,
+    UpstreamTimeoutError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.catalog import Catalog
-from openclaw_twisted.providers.failover import Failover
-from openclaw_twisted.providers.scripted import Scripted, Step, reply
+from openclaw_twisted.providers.failover import BUDGET_SECONDS, RETRY_SECONDS, TRIES, Failover
+from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.testing import user
 
 
@@ -23,6 +27,7 @@ class FailoverCase(SynchronousTestCase):
         self.first, self.second = Scripted(), Scripted()
         self.catalog = Catalog({"a": self.first, "b": self.second}, aliases={"quick": "b/small"})
         self.heard: list[ProviderEvent] = []
+        self.clock = Clock()
 
     def ask(self, *models: str) -> Deferred[None]:
         request = ModelRequest(model=models[0], fallbacks=models[1:], messages=(user("hi"),))
@@ -30,7 +35,7 @@ class FailoverCase(SynchronousTestCase):
 
     async def _listen(self, request: ModelRequest) -> None:
         batch: Sequence[ProviderEvent]
-        async for batch in Failover(self.catalog).respond(request):
+        async for batch in Failover(self.catalog, self.clock, jitter=lambda: 0.0).respond(request):
             self.heard += batch
 
 
@@ -59,13 +64,54 @@ class Trying(FailoverCase):
         self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
         self.assertEqual(self.second.requests, [])
 
-    def test_the_next_one_is_asked_when_an_answer_cannot_begin(self) -> None:
-        for error in (UpstreamError("x"), UpstreamAuthError("x"), ModelNotReadyError("x")):
+    def test_what_may_pass_is_tried_again_after_a_moment(self) -> None:
+        for error in (UpstreamError("x"), UpstreamOverloadedError("x")):
+            self.setUp()
+            self.first.add([error], reply("ok"))
+            asking = self.ask("a/m", "b/m")
+            self.assertNoResult(asking)
+            self.clock.advance(RETRY_SECONDS)
+            self.successResultOf(asking)
+            self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+            self.assertEqual(self.second.requests, [])
+
+    def test_then_the_next_model_is_asked(self) -> None:
+        self.first.add([UpstreamError("1")], [UpstreamError("2")])
+        self.second.add(reply("ok"))
+        asking = self.ask("a/m", "b/m")
+        self.clock.advance(RETRY_SECONDS)
+        self.successResultOf(asking)
+        self.assertEqual(len(self.first.requests), TRIES)
+        self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+
+    def test_what_lasts_is_not_tried_again(self) -> None:
+        for error in (
+            UpstreamAuthError("x"),
+            UpstreamRateLimitError("x"),
+            UpstreamTimeoutError("x"),
+            ModelNotReadyError("x"),
+        ):
             self.setUp()
             self.first.add([error])
             self.second.add(reply("ok"))
             self.successResultOf(self.ask("a/m", "b/m"))
             self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")], error)
+            self.assertEqual(len(self.first.requests), 1)
+
+    def test_a_slow_failure_has_used_up_the_time_for_another(self) -> None:
+        pause = Pause()
+        self.first.add([pause, UpstreamError("late")])
+        asking = self.ask("a/m")
+        self.clock.advance(BUDGET_SECONDS)
+        pause.go_on()
+        self.failureResultOf(asking, UpstreamError)
+
+    def test_cancelling_the_wait_for_the_second_try(self) -> None:
+        self.first.add([UpstreamError("x")])
+        asking = self.ask("a/m")
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_refused_request_is_refused_everywhere(self) -> None:
         self.first.add([UpstreamRejectedError("bad")])
@@ -79,7 +125,7 @@ class Trying(FailoverCase):
         self.assertEqual(self.second.requests, [])
 
     def test_the_last_error_is_told(self) -> None:
-        self.first.add([UpstreamError("first")])
-        self.second.add([UpstreamError("second")])
+        self.first.add([UpstreamAuthError("first")])
+        self.second.add([UpstreamAuthError("second")])
         failure = self.failureResultOf(self.ask("a/m", "b/m"), UpstreamError)
         self.assertEqual(str(failure.value), "second")

@@ -1,6 +1,7 @@
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import RunRecord, StoredMessage, TurnRecord
@@ -206,7 +207,7 @@ class Failing(RunnerCase):
         self.assertEqual(runner.active(), ())
 
     def test_one_model_that_could_answer_is_enough_to_start(self) -> None:
-        runner = MemoryRuns(provider=Failover(Catalog({"b": Scripted(reply("ok"))}))).runner
+        runner = MemoryRuns(provider=Failover(Catalog({"b": Scripted(reply("ok"))}), Clock())).runner
         run = runner.start(run_request(models=("a/m", "b/m")))
         self.assertEqual(run.status, "finished")
 
