@@ -44,16 +44,22 @@ _LASTING = (UpstreamAuthError, UpstreamRateLimitError, UpstreamRejectedError, Up
 class Failover:
     """A provider that asks another one for `model`, then for each of `fallbacks`.
 
-    `jitter` gives a number from 0 to 1, so that many gateways do not try again in the same moment.
+    `retry_seconds` is the moment before the second try; `jitter` gives a number from 0 to 1, so that many gateways do not try again in the same moment.
     """
 
     _log = Logger()
 
     def __init__(
-        self, provider: Provider, clock: IReactorTime, *, jitter: Callable[[], float] = random
+        self,
+        provider: Provider,
+        clock: IReactorTime,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        jitter: Callable[[], float] = random,
     ) -> None:
         self._provider = provider
         self._clock = clock
+        self._retry_seconds = retry_seconds
         self._jitter = jitter
 
     def check(self, model: str) -> None:
@@ -77,9 +83,9 @@ class Failover:
                     raise
                 tries += 1
                 spent = self._clock.seconds() - began_at
-                if tries < TRIES and _passing(error) and spent + 2 * RETRY_SECONDS < BUDGET_SECONDS:
+                if tries < TRIES and _passing(error) and spent + 2 * self._retry_seconds < BUDGET_SECONDS:
                     self._tell(models[0], models[0], error)
-                    await deferLater(self._clock, RETRY_SECONDS * (1 + self._jitter()))
+                    await deferLater(self._clock, self._retry_seconds * (1 + self._jitter()))
                     continue
                 if len(models) == 1:
                     raise

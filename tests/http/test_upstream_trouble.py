@@ -1,0 +1,241 @@
+"""What goes wrong at a real upstream, told to the client truthfully: the table of docs/reference/errors."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+
+from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.settings import ProviderSettings
+from openclaw_twisted.providers.catalog import Catalog
+from openclaw_twisted.providers.configured import Configured
+from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.sse import encode
+from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
+from tests.http.door import DoorCase, data_of, text_of
+
+Behaviour = Callable[[UpstreamCall], object]
+KEY = "sk-the-gateways-own-key"
+CONTEXT = b'{"error":{"message":"This model\'s maximum context length is 8 tokens"}}'
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Behaviour:
+    return lambda call: call.answer(code, body, **headers)
+
+
+def nothing(_call: UpstreamCall) -> None:
+    """Leave the call without an answer."""
+
+
+def empty(call: UpstreamCall) -> None:
+    call.stream()
+    call.end()
+
+
+def half(end: Callable[[UpstreamCall], object]) -> Behaviour:
+    """Send the beginning of an answer, then `end` it when the gateway had time to pass it on."""
+
+    def behave(call: UpstreamCall) -> None:
+        call.stream(chunk({"content": "half"}))
+        real_reactor().callLater(0.02, end, call)
+
+    return behave
+
+
+class Plain(Protocol):
+    """A server without TLS: what it hears makes no sense to it."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.transport.loseConnection()
+
+
+class TroubleCase(DoorCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.upstream = FakeUpstream()
+        self.upstream.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
+
+    def open_door(
+        self, base_url: str | None = None, *, fallback: str | None = None, first_byte_seconds: float = 0.1
+    ) -> None:
+        def provider(url: str) -> ProviderSettings:
+            return ProviderSettings(
+                base_url=url,
+                api_key=Secret(KEY),
+                first_byte_timeout_seconds=first_byte_seconds,
+                idle_timeout_seconds=0.1,
+            )
+
+        providers = {"mock": provider(base_url or self.upstream.base_url)}
+        model: dict[str, Any] = {"primary": "mock/m"}
+        if fallback is not None:
+            providers["spare"] = provider(fallback)
+            model["fallbacks"] = ["spare/m"]
+        configured = Configured(real_reactor(), providers)
+        self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
+        failover = Failover(Catalog(configured.providers), real_reactor(), retry_seconds=0.01)
+        self.open(settings={"agents": {"defaults": {"model": model}}}, provider=failover)
+
+
+class BeforeTheFirstByte(TroubleCase):
+    async def test_each_status_of_the_upstream(self) -> None:
+        self.open_door()
+        table: list[tuple[Behaviour, int, str]] = [
+            (UpstreamCall.hang_up, 502, "upstream_unavailable"),
+            (UpstreamCall.reset, 502, "upstream_unavailable"),
+            (nothing, 504, "upstream_timeout"),
+            (lambda call: call.stream(), 504, "upstream_timeout"),
+            (status(429, retry_after="7"), 429, "upstream_rate_limited"),
+            (status(500, b"<html>oops</html>"), 502, "upstream_unavailable"),
+            (status(502), 502, "upstream_unavailable"),
+            (status(503, retry_after="3"), 503, "upstream_overloaded"),
+            (status(529), 503, "upstream_overloaded"),
+            (status(504), 504, "upstream_timeout"),
+            (status(401, f'{{"error":"bad {KEY}"}}'.encode()), 502, "upstream_auth"),
+            (status(403), 502, "upstream_auth"),
+            (status(400, CONTEXT), 400, "context_length_exceeded"),
+            (status(400, b'{"error":{"message":"no such field"}}'), 400, "upstream_rejected"),
+            (status(404, b'{"error":{"message":"no such model"}}'), 404, "upstream_rejected"),
+            (status(422), 400, "upstream_rejected"),
+            (status(302, location="http://127.0.0.1:1/"), 502, "upstream_unavailable"),
+            (
+                status(200, b'{"not":"a stream"}', content_type="application/json"),
+                502,
+                "upstream_unavailable",
+            ),
+            (lambda call: call.stream(encode(b"garbage")), 502, "upstream_unavailable"),
+            (empty, 502, "upstream_unavailable"),
+        ]
+        for at, (behaviour, code, name) in enumerate(table):
+            self.upstream.behaviour = behaviour
+            answer = await self.chat()
+            self.assertEqual((answer.status, answer.error["code"]), (code, name), at)
+            self.assertNotIn(KEY, answer.text)
+            self.assertLess(len(answer.text), 2500)
+            _, events = await self.stream()
+            *_, error, done = await events.rest()
+            self.assertEqual((data_of(error)["error"]["code"], done), (name, "data: [DONE]"), at)
+
+    async def test_retry_after_is_passed_on_within_bounds(self) -> None:
+        self.open_door()
+        for told, passed_on in {"7": "7", "9999": "120", "0": "5", "Wed, 21 Oct": "5"}.items():
+            self.upstream.behaviour = status(429, retry_after=told)
+            self.assertEqual((await self.chat()).headers["retry-after"], passed_on, told)
+
+    async def test_a_port_where_nobody_listens_within_five_seconds(self) -> None:
+        base_url = self.upstream.base_url
+        await self.upstream.stop()
+        self.open_door(base_url, first_byte_seconds=5)
+        began = time.monotonic()
+        answer = await self.chat()
+        self.assertEqual((answer.status, answer.error["code"]), (502, "upstream_unavailable"))
+        self.assertLess(time.monotonic() - began, 5)
+
+    async def test_a_server_that_speaks_no_tls(self) -> None:
+        port = real_reactor().listenTCP(0, Factory.forProtocol(Plain), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.open_door(f"https://127.0.0.1:{port.getHost().port}/v1", first_byte_seconds=5)
+        answer = await self.chat()
+        self.assertEqual((answer.status, answer.error["code"]), (502, "upstream_unavailable"))
+
+    async def test_a_second_try_may_succeed(self) -> None:
+        def first(call: UpstreamCall) -> None:
+            self.upstream.behaviour = answer_ok
+            call.answer(503)
+
+        self.upstream.behaviour = first
+        self.open_door()
+        self.assertEqual((await self.chat()).status, 200)
+
+    async def test_a_fallback_may_succeed(self) -> None:
+        spare = FakeUpstream(answer_ok)
+        spare.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(spare.stop()))
+        for behaviour in (status(401), status(429), status(500), UpstreamCall.reset):
+            self.upstream.behaviour = behaviour
+            self.open_door(fallback=spare.base_url)
+            answer = await self.chat()
+            self.assertEqual(answer.json["choices"][0]["message"]["content"], "ok")
+            await self.door.stop()
+
+    async def test_an_error_body_without_end_is_cut(self) -> None:
+        self.open_door()
+
+        def flood(call: UpstreamCall) -> None:
+            call.send(b"HTTP/1.1 400 Bad\r\ncontent-length: 1000000000\r\n\r\n" + b"x" * 200_000)
+
+        self.upstream.behaviour = flood
+        answer = await self.chat()
+        self.assertEqual((answer.status, answer.error["code"]), (400, "upstream_rejected"))
+        self.assertLess(len(answer.text), 2500)
+        await self.until(lambda: not self.upstream.open)
+
+
+def answer_ok(call: UpstreamCall) -> None:
+    call.stream(*stream_of("ok"))
+    call.end()
+
+
+class OnTheWay(TroubleCase):
+    async def test_half_an_answer_is_never_an_answer(self) -> None:
+        self.open_door()
+        ends: list[tuple[Callable[[UpstreamCall], object], str]] = [
+            (UpstreamCall.hang_up, "upstream_unavailable"),
+            (UpstreamCall.reset, "upstream_unavailable"),
+            (UpstreamCall.end, "upstream_unavailable"),
+            (lambda call: call.event(b"data: [DONE]\n\n"), "upstream_unavailable"),
+            (lambda call: call.event(b"data: {garbage\n\n"), "upstream_unavailable"),
+            (lambda call: call.event(b'data: {"error":{"message":"boom"}}\n\n'), "upstream_unavailable"),
+            (lambda call: call.send(b"not a chunk\r\n"), "upstream_unavailable"),
+            (nothing, "upstream_timeout"),
+        ]
+        for at, (end, name) in enumerate(ends):
+            self.upstream.behaviour = half(end)
+            user = f"user-{at}"
+            _, events = await self.stream(user=user)
+            heard = await events.rest()
+            self.assertEqual(text_of(heard[:-2]), "half", at)
+            self.assertEqual(data_of(heard[-2])["error"]["code"], name, at)
+            self.assertEqual(heard[-1], "data: [DONE]")
+            kept = await self.door.runs.store.history(f"agent:main:openai-user:{user}")
+            self.assertEqual(
+                [(row.message.role, row.interrupted) for row in kept], [("user", False), ("assistant", True)]
+            )
+            answer = await self.chat()
+            self.assertEqual(answer.error["code"], name, at)
+            self.upstream.behaviour = answer_ok
+            self.assertEqual((await self.chat(user=user)).status, 200)
+
+    async def test_an_answer_without_done_after_its_finish_is_whole(self) -> None:
+        self.open_door()
+
+        def behave(call: UpstreamCall) -> None:
+            call.stream(*stream_of("whole")[:-1])
+            call.end()
+
+        self.upstream.behaviour = behave
+        self.assertEqual((await self.chat()).json["choices"][0]["message"]["content"], "whole")
+
+    async def test_every_cut_of_an_answer_ends_in_a_truth(self) -> None:
+        """Cut after each byte: either the whole answer, or an error; never a half one that looks whole."""
+        self.open_door()
+        whole = b"".join(stream_of("Hello", " there"))
+        finished_at = whole.index(b'"finish_reason":"stop"')
+        for cut in range(0, len(whole), 13):
+
+            def behave(call: UpstreamCall, cut: int = cut) -> None:
+                call.stream(*([whole[:cut]] if cut else []))
+                call.end()
+
+            self.upstream.behaviour = behave
+            answer = await self.chat()
+            if answer.status == 200:
+                self.assertGreater(cut, finished_at)
+                self.assertEqual(answer.json["choices"][0]["message"]["content"], "Hello there")
+            else:
+                self.assertEqual(answer.error["code"], "upstream_unavailable")
