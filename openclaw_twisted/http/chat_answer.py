@@ -29,7 +29,9 @@ from openclaw_twisted.http.endpoint import error_body
 from openclaw_twisted.http.stream import EventEncoder
 from openclaw_twisted.sse import DONE, encode
 
-__all__ = ["ChunkEncoder", "Heading", "completion"]
+__all__ = ["ChunkEncoder", "Heading", "completion", "new_heading"]
+
+Reason = FinishReason | Literal["function_call"]
 
 
 class FunctionOut(msgspec.Struct, omit_defaults=True):
@@ -55,6 +57,7 @@ class MessageOut(msgspec.Struct):
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     tool_calls: list[ToolCallOut] | UnsetType = UNSET
+    function_call: FunctionOut | UnsetType = UNSET
 
 
 class DeltaOut(msgspec.Struct, omit_defaults=True):
@@ -64,6 +67,7 @@ class DeltaOut(msgspec.Struct, omit_defaults=True):
     content: str | None = None
     reasoning_content: str | None = None
     tool_calls: tuple[ToolCallOut, ...] = ()
+    function_call: FunctionOut | None = None
 
 
 class PromptDetailsOut(msgspec.Struct):
@@ -92,7 +96,7 @@ class ChoiceOut(msgspec.Struct):
     """The one choice of a whole answer."""
 
     message: MessageOut
-    finish_reason: FinishReason
+    finish_reason: Reason
     index: int = 0
     logprobs: None = None
 
@@ -112,7 +116,7 @@ class ChunkChoiceOut(msgspec.Struct):
     """The one choice of a chunk."""
 
     delta: DeltaOut
-    finish_reason: FinishReason | None = None
+    finish_reason: Reason | None = None
     index: int = 0
     logprobs: None = None
 
@@ -129,16 +133,20 @@ class ChunkOut(msgspec.Struct):
 
 
 class Heading(msgspec.Struct, frozen=True):
-    """What every piece of one answer repeats: its id, when it began (seconds), the model as asked for."""
+    """What every piece of one answer repeats: its id, when it began (seconds), the model as asked for.
+
+    `legacy` is for clients that know one `function_call` in place of `tool_calls`.
+    """
 
     id: str
     created: int
     model: str
+    legacy: bool = False
 
 
-def new_heading(now: float, model: str) -> Heading:
+def new_heading(now: float, model: str, *, legacy: bool = False) -> Heading:
     """Return the heading of an answer that begins now."""
-    return Heading(f"chatcmpl_{uuid.uuid4()}", int(now), model)
+    return Heading(f"chatcmpl_{uuid.uuid4()}", int(now), model, legacy)
 
 
 _encode_json = msgspec.json.Encoder().encode
@@ -147,20 +155,23 @@ _encode_json = msgspec.json.Encoder().encode
 def completion(heading: Heading, finished: RunFinished) -> bytes:
     """Return a whole answer as JSON; token counts that the provider did not give are left out."""
     message = finished.message
-    text = content.text_of(message)
-    calls = [
-        ToolCallOut(
-            id=call.id, type="function", function=FunctionOut(name=call.name, arguments=call.arguments)
-        )
-        for call in message.tool_calls
-    ]
-    said = MessageOut(content=text if text or not calls else None, tool_calls=calls or UNSET)
+    text, calls = content.text_of(message), message.tool_calls
+    said = MessageOut(content=text if text or not calls else None)
+    if calls and heading.legacy:
+        said.function_call = FunctionOut(name=calls[0].name, arguments=calls[0].arguments)
+    elif calls:
+        said.tool_calls = [
+            ToolCallOut(
+                id=call.id, type="function", function=FunctionOut(name=call.name, arguments=call.arguments)
+            )
+            for call in calls
+        ]
     return _encode_json(
         CompletionOut(
             id=heading.id,
             created=heading.created,
             model=heading.model,
-            choices=(ChoiceOut(message=said, finish_reason=finished.reason),),
+            choices=(ChoiceOut(message=said, finish_reason=_reason(finished.reason, heading)),),
             usage=_usage(finished.usage) if finished.usage else UNSET,
         )
     )
@@ -188,15 +199,25 @@ class ChunkEncoder:
             case ReasoningDelta():
                 return self._chunk(DeltaOut(reasoning_content=event.text))
             case ToolCallDelta():
-                return self._chunk(DeltaOut(tool_calls=(_tool_call(event),)))
+                return self._call(event)
             case RunFinished():
-                return self._chunk(DeltaOut(), event.reason) + self._usage(event) + DONE
+                finish = self._chunk(DeltaOut(), _reason(event.reason, self._heading))
+                return finish + self._usage(event) + DONE
             case RunFailed():
                 return encode(error_body(event.error)) + DONE
             case _:
                 return b""
 
-    def _chunk(self, delta: DeltaOut, reason: FinishReason | None = None) -> bytes:
+    def _call(self, event: ToolCallDelta) -> bytes:
+        function = FunctionOut(name=event.name, arguments=event.arguments)
+        if not self._heading.legacy:
+            call = ToolCallOut(
+                index=event.index, id=event.id, type="function" if event.id else None, function=function
+            )
+            return self._chunk(DeltaOut(tool_calls=(call,)))
+        return self._chunk(DeltaOut(function_call=function)) if event.index == 0 else b""
+
+    def _chunk(self, delta: DeltaOut, reason: Reason | None = None) -> bytes:
         return self._encode((ChunkChoiceOut(delta, reason),), None if self._include_usage else UNSET)
 
     def _usage(self, event: RunFinished) -> bytes:
@@ -219,13 +240,8 @@ class ChunkEncoder:
         )
 
 
-def _tool_call(event: ToolCallDelta) -> ToolCallOut:
-    return ToolCallOut(
-        index=event.index,
-        id=event.id,
-        type="function" if event.id else None,
-        function=FunctionOut(name=event.name, arguments=event.arguments),
-    )
+def _reason(reason: FinishReason, heading: Heading) -> Reason:
+    return "function_call" if heading.legacy and reason == "tool_calls" else reason
 
 
 def _usage(usage: content.Usage) -> UsageOut:

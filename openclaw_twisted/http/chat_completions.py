@@ -54,7 +54,7 @@ class ChatCompletions:
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
         run = self._run(call, run_request(target, conversation, timeout_seconds=self.timeout_seconds))
-        heading = new_heading(self.now(), target.model_echo)
+        heading = new_heading(self.now(), target.model_echo, legacy=asked.legacy)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
             "x-openclaw-session-key": str(run.request.session_key),

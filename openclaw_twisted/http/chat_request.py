@@ -80,6 +80,7 @@ class MessageIn(msgspec.Struct):
     name: str | None = None
     tool_calls: list[ToolCallIn] | None = None
     tool_call_id: str | None = None
+    function_call: CalledIn | None = None
 
 
 class StreamOptionsIn(msgspec.Struct):
@@ -118,6 +119,13 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     parallel_tool_calls: bool | None = None
     tools: list[ToolIn] | None = None
     tool_choice: Literal["auto", "none", "required"] | ToolChoiceIn | None = None
+    functions: list[FunctionIn] | None = None
+    function_call: Literal["auto", "none"] | ChosenIn | None = None
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the client speaks of functions, as all did before there were tools."""
+        return self.functions is not None and not self.tools
 
     @property
     def include_usage(self) -> bool:
@@ -161,7 +169,7 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
     return request, Conversation(
         messages=_messages(request.messages, limits),
         instructions=_instructions(request.messages, limits),
-        tools=tuple(_tool(tool.function) for tool in request.tools or ()),
+        tools=tuple(map(_tool, _functions(request))),
         tool_choice=_tool_choice(request),
         sampling=_sampling(request),
     )
@@ -188,20 +196,35 @@ def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, .
 
 
 def _message(given: MessageIn, path: str, limits: ContentLimits) -> Message:
-    if given.role in {"tool", "function"} and not (given.tool_call_id or given.name):
+    answers = given.tool_call_id
+    if given.role == "function" and given.name:
+        answers = _legacy_id(given.name)
+    if given.role in {"tool", "function"} and not answers:
         raise InvalidRequestError(
             "A tool message needs the tool_call_id that it answers.", param=f"{path}.tool_call_id"
         )
     return Message(
         role=_ROLES[given.role],
         content=read_content(given.content, f"{path}.content", limits),
-        tool_calls=tuple(
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
-            for call in given.tool_calls or ()
-        ),
-        tool_call_id=given.tool_call_id,
+        tool_calls=_calls(given),
+        tool_call_id=answers,
         name=given.name,
     )
+
+
+def _calls(given: MessageIn) -> tuple[ToolCall, ...]:
+    if given.function_call is not None and not given.tool_calls:
+        call = given.function_call
+        return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments),)
+    return tuple(
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        for call in given.tool_calls or ()
+    )
+
+
+def _legacy_id(name: str) -> str:
+    """Return the id that ties a function's result to its call: legacy messages have only the name."""
+    return f"call_{name}"
 
 
 def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, ...]:
@@ -215,6 +238,14 @@ def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, .
     return tuple(texts)
 
 
+def _functions(request: ChatRequest) -> list[FunctionIn]:
+    functions = [tool.function for tool in request.tools or ()] or request.functions or []
+    names = [function.name for function in functions]
+    if len(set(names)) < len(names):
+        raise InvalidRequestError("Two tools have the same name.", param="tools")
+    return functions
+
+
 def _tool(function: FunctionIn) -> ToolSpec:
     return ToolSpec(
         name=function.name,
@@ -225,17 +256,18 @@ def _tool(function: FunctionIn) -> ToolSpec:
 
 
 def _tool_choice(request: ChatRequest) -> str | tuple[str, str] | None:
-    choice = request.tool_choice
-    if not isinstance(choice, ToolChoiceIn):
+    given = request.tool_choice
+    choice = given.function if isinstance(given, ToolChoiceIn) else given
+    param = "tool_choice"
+    if choice is None and request.legacy:
+        choice, param = request.function_call, "function_call"
+    if not isinstance(choice, ChosenIn):
         if choice == "required" and not request.tools:
-            raise InvalidRequestError("tool_choice is required, but no tools are given.", param="tool_choice")
+            raise InvalidRequestError("tool_choice is required, but no tools are given.", param=param)
         return choice
-    name = choice.function.name
-    if not any(tool.function.name == name for tool in request.tools or ()):
-        raise InvalidRequestError(
-            "tool_choice names a tool that is not among the tools.", param="tool_choice.function.name"
-        )
-    return ("function", name)
+    if not any(function.name == choice.name for function in _functions(request)):
+        raise InvalidRequestError(f"{param} names a tool that is not among the tools.", param=param)
+    return ("function", choice.name)
 
 
 def _sampling(request: ChatRequest) -> Sampling:
@@ -253,5 +285,6 @@ def _sampling(request: ChatRequest) -> Sampling:
         logit_bias=request.logit_bias,
         reasoning_effort=request.reasoning_effort,
         response_format=msgspec.to_builtins(request.response_format) if request.response_format else None,
-        parallel_tool_calls=request.parallel_tool_calls,
+        # A legacy answer has room for one call.
+        parallel_tool_calls=False if request.legacy else request.parallel_tool_calls,
     )

@@ -44,7 +44,8 @@ _LASTING = (UpstreamAuthError, UpstreamRateLimitError, UpstreamRejectedError, Up
 class Failover:
     """A provider that asks another one for `model`, then for each of `fallbacks`.
 
-    `retry_seconds` is the moment before the second try; `jitter` gives a number from 0 to 1, so that many gateways do not try again in the same moment.
+    `retry_seconds` is the moment before the second try, up to twice as long by `jitter`, which gives a
+    number from 0 to 1, so that many gateways do not try again in the same moment.
     """
 
     _log = Logger()

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import takewhile
+
+import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage
@@ -16,7 +19,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCall
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.request import RunRequest
 
-__all__ = ["Reply", "ask", "compose", "new_messages"]
+__all__ = ["Reply", "ask", "compose", "new_messages", "with_whole_rounds"]
 
 
 class Reply:
@@ -74,16 +77,53 @@ def compose(
     request: RunRequest, *, system_prompt: str, history: Sequence[Message], added: Sequence[Message]
 ) -> ModelRequest:
     """Return the question: the system prompt and the client's instructions, then the conversation."""
+    conversation = with_whole_rounds((*history, *added))
     system = "\n\n".join(text for text in (system_prompt, *request.instructions) if text)
     opening = (Message(role="system", content=system),) if system else ()
     return ModelRequest(
         model=request.models[0],
         fallbacks=request.models[1:],
-        messages=(*opening, *history, *added),
+        messages=(*opening, *conversation),
         tools=request.tools,
         tool_choice=request.tool_choice,
         sampling=request.sampling,
     )
+
+
+def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the conversation without halves of tool rounds.
+
+    Providers refuse a call without its results and a result without its call. Both happen: a client asks
+    something else instead of answering a call, or sends the end of a conversation only.
+    """
+    whole: list[Message] = []
+    for at, message in enumerate(messages):
+        if message.tool_calls:
+            answered = _answered(messages[at + 1 :])
+            calls = tuple(call for call in message.tool_calls if call.id in answered)
+            if len(calls) < len(message.tool_calls):
+                message = msgspec.structs.replace(message, tool_calls=calls)  # noqa: PLW2901
+                if not calls and not message.content:
+                    continue
+        elif message.role == "tool" and message.tool_call_id not in _open_calls(whole):
+            continue
+        whole.append(message)
+    return tuple(whole)
+
+
+def _answered(following: Sequence[Message]) -> set[str | None]:
+    return {message.tool_call_id for message in takewhile(_is_result, following)}
+
+
+def _open_calls(so_far: Sequence[Message]) -> set[str]:
+    for message in reversed(so_far):
+        if not _is_result(message):
+            return {call.id for call in message.tool_calls}
+    return set()
+
+
+def _is_result(message: Message) -> bool:
+    return message.role == "tool"
 
 
 async def ask(provider: Provider, question: ModelRequest, *, feed: Feed, reply: Reply) -> None:

@@ -19,7 +19,7 @@ from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import user
 from tests.http.door import DoorCase, data_of, text_of
 
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = [ToolCallDelta(0, "c1", "f", ""), ToolCallDelta(0, arguments='{"a":1}'), Finished("tool_calls")]
 
 
@@ -80,6 +80,24 @@ class Whole(DoorCase):
     async def test_a_tool_call_alone_has_no_content(self) -> None:
         self.open([CALL])
         self.assertIsNone((await self.chat(tools=[TOOL])).json["choices"][0]["message"]["content"])
+
+    async def test_a_legacy_client_gets_its_function_call(self) -> None:
+        self.open([CALL], [CALL])
+        choice = (await self.chat(functions=[TOOL["function"]])).json["choices"][0]
+        self.assertEqual(choice["finish_reason"], "function_call")
+        self.assertEqual(choice["message"]["function_call"], {"name": "f", "arguments": '{"a":1}'})
+        self.assertNotIn("tool_calls", choice["message"])
+        _, events = await self.stream(functions=[TOOL["function"]])
+        choices = [data_of(event)["choices"][0] for event in (await events.rest())[1:-1]]
+        self.assertEqual(
+            [piece["delta"] for piece in choices],
+            [
+                {"function_call": {"name": "f", "arguments": ""}},
+                {"function_call": {"arguments": '{"a":1}'}},
+                {},
+            ],
+        )
+        self.assertEqual(choices[-1]["finish_reason"], "function_call")
 
     async def test_a_client_that_hangs_up_stops_the_run(self) -> None:
         pause = Pause()

@@ -1,6 +1,6 @@
 import contextlib  # trial gives a module-level name "suppress" a meaning of its own
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,7 +115,7 @@ class Messages(ParsingCase):
                 Message(role="assistant", tool_calls=(ToolCall("c1", "f", "{}"),)),
                 Message(role="tool", content="t", tool_call_id="c1"),
                 Message(role="assistant", content="a"),
-                Message(role="tool", content="x", name="f"),
+                Message(role="tool", content="x", name="f", tool_call_id="call_f"),
             ),
         )
 
@@ -215,4 +215,35 @@ class Asking(ParsingCase):
     def test_a_choice_needs_its_tool(self) -> None:
         self.assertEqual(self.refused(tool_choice="required").param, "tool_choice")
         named = {"type": "function", "function": {"name": "g"}}
-        self.assertEqual(self.refused(tools=[TOOL], tool_choice=named).param, "tool_choice.function.name")
+        self.assertEqual(self.refused(tools=[TOOL], tool_choice=named).param, "tool_choice")
+
+    def test_two_tools_of_one_name(self) -> None:
+        self.assertEqual(self.refused(tools=[TOOL, TOOL]).param, "tools")
+
+
+class Legacy(ParsingCase):
+    """`functions` and `function_call`, as they were before there were tools."""
+
+    FUNCTION: ClassVar[dict[str, Any]] = {"name": "f", "parameters": {"type": "object"}}
+
+    def test_functions_are_tools(self) -> None:
+        request, said = self.parse(functions=[self.FUNCTION], function_call={"name": "f"})
+        self.assertTrue(request.legacy)
+        self.assertEqual(said.tools, (ToolSpec("f", parameters={"type": "object"}),))
+        self.assertEqual(said.tool_choice, ("function", "f"))
+        self.assertEqual(said.sampling.parallel_tool_calls, False)
+
+    def test_tools_win(self) -> None:
+        request, said = self.parse(functions=[self.FUNCTION], tools=[TOOL])
+        self.assertFalse(request.legacy)
+        self.assertEqual(said.tools, (ToolSpec("f"),))
+
+    def test_calls_and_results_are_tied_by_name(self) -> None:
+        called = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+        said = self.said(messages=[USER, called, {"role": "function", "name": "f", "content": "1"}])
+        self.assertEqual(said.messages[1].tool_calls, (ToolCall("call_f", "f", "{}"),))
+        self.assertEqual(said.messages[2].tool_call_id, "call_f")
+
+    def test_an_unknown_function(self) -> None:
+        error = self.refused(functions=[self.FUNCTION], function_call={"name": "g"})
+        self.assertEqual(error.param, "function_call")

@@ -7,7 +7,7 @@ from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.runs.feed import Feed
-from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
+from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages, with_whole_rounds
 from openclaw_twisted.testing import Collector, run_request, user
 
 
@@ -78,6 +78,41 @@ class Composing(SynchronousTestCase):
             (question.tools, question.tool_choice, question.sampling),
             ((ToolSpec("f"),), "required", Sampling(seed=1)),
         )
+
+
+class ToolRounds(SynchronousTestCase):
+    def call(self, *ids: str, text: str = "") -> Message:
+        return Message(
+            role="assistant", content=text, tool_calls=tuple(ToolCall(name, "f", "{}") for name in ids)
+        )
+
+    def result(self, name: str) -> Message:
+        return Message(role="tool", content="1", tool_call_id=name)
+
+    def test_whole_rounds_stay_as_they_are(self) -> None:
+        first = (user("a"), self.call("1", "2"), self.result("2"), self.result("1"), said("b"))
+        rounds = (*first, user("c"), self.call("3"), self.result("3"))
+        self.assertEqual(with_whole_rounds(rounds), rounds)
+
+    def test_a_call_that_nobody_answered_is_left_out(self) -> None:
+        self.assertEqual(with_whole_rounds((user("a"), self.call("1"), user("b"))), (user("a"), user("b")))
+
+    def test_its_text_is_kept(self) -> None:
+        conversation = with_whole_rounds((user("a"), self.call("1", text="Let me see."), user("b")))
+        self.assertEqual(conversation, (user("a"), said("Let me see."), user("b")))
+
+    def test_of_several_calls_the_answered_ones_are_kept(self) -> None:
+        conversation = with_whole_rounds((user("a"), self.call("1", "2"), self.result("2"), user("b")))
+        self.assertEqual(conversation, (user("a"), self.call("2"), self.result("2"), user("b")))
+
+    def test_a_result_that_nobody_called_for_is_left_out(self) -> None:
+        for orphan in (
+            (self.result("9"),),
+            (user("a"), self.result("9")),
+            (self.call("1"), self.result("9")),
+        ):
+            self.assertEqual(with_whole_rounds((*orphan, user("b")))[-1], user("b"))
+            self.assertNotIn(nine, with_whole_rounds((*orphan, user("b"))))
 
 
 class Asking(SynchronousTestCase):
