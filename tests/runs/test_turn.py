@@ -106,13 +106,11 @@ class ToolRounds(SynchronousTestCase):
         self.assertEqual(conversation, (user("a"), self.call("2"), self.result("2"), user("b")))
 
     def test_a_result_that_nobody_called_for_is_left_out(self) -> None:
-        for orphan in (
-            (self.result("9"),),
-            (user("a"), self.result("9")),
-            (self.call("1"), self.result("9")),
-        ):
-            self.assertEqual(with_whole_rounds((*orphan, user("b")))[-1], user("b"))
-            self.assertNotIn(nine, with_whole_rounds((*orphan, user("b"))))
+        nine = self.result("9")
+        for orphan in ((nine,), (user("a"), nine), (self.call("1"), nine)):
+            whole = with_whole_rounds((*orphan, user("b")))
+            self.assertEqual(whole[-1], user("b"))
+            self.assertNotIn(nine, whole)
 
 
 class Asking(SynchronousTestCase):
