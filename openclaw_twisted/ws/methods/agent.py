@@ -98,6 +98,7 @@ class AgentMethods:
         # Nothing may be awaited here: see `ledger`. A run of that id is somebody's of another door.
         key = params.idempotency_key
         run = self.runner.find(key) or self.runner.start(self._request(params))
+        run.join()  # and never leave: whoever else was waiting, the run goes on without them
         return self.ledger.enter(key, run, accepted_at=self.now())
 
     def _request(self, params: AgentParams) -> RunRequest:

@@ -144,13 +144,14 @@ class ReplyTests(AgentTestCase):
 
 class RequestTests(AgentTestCase):
     def started(self, **params: Any) -> Any:
-        """Return the run that a request has started, which is stopped then."""
+        """Return what a request has asked the runner for; the run is stopped then."""
         self.script([Pause()])
         self.ask(**params)
         (run,) = self.door.runs.runner.active()
+        request = run.request
         run.cancel()
         self.client.frames()
-        return run.request
+        return request
 
     def test_what_the_pipeline_is_asked_to_do(self):
         request = self.started(message="  ", to="+491234", deliver=False, timeout=600)
@@ -265,9 +266,11 @@ class RepeatTests(AgentTestCase):
     def test_the_key_of_another_doors_run_joins_it(self):
         pause = Pause()
         self.script([pause, *reply("Hello")])
-        self.door.runs.runner.start(run_request(run_id="k"))
+        run = self.door.runs.runner.start(run_request(run_id="k"))
+        run.join()
         (accepted,) = self.ask()
         self.assertEqual(accepted["payload"]["status"], "accepted")
+        run.leave()
         pause.go_on()
         self.assertEqual(self.client.frame()["payload"]["result"]["payloads"][0]["text"], "Hello")
 
