@@ -1,0 +1,109 @@
+"""Agent, model and session through the HTTP door; tests/agents/test_target has every form of every rule."""
+
+from typing import Any
+
+from openclaw_twisted.providers.catalog import Catalog
+from openclaw_twisted.providers.scripted import Scripted, reply
+from tests.http.door import DoorCase
+
+AGENTS: dict[str, Any] = {
+    "agents": {
+        "list": [{"id": "main"}, {"id": "beta", "model": "scripted/beta-model"}],
+        "defaults": {"modelPolicy": {"allow": ["scripted/allowed"]}},
+    }
+}
+
+
+def chat_settings(**settings: Any) -> dict[str, Any]:
+    return {"gateway": {"http": {"endpoints": {"chatCompletions": settings}}}}
+
+
+class Selecting(DoorCase):
+    def open_agents(self, settings: dict[str, Any] | None = None) -> None:
+        self.scripted = Scripted(*(reply(str(at)) for at in range(20)))
+        self.open(settings=AGENTS | (settings or {}), provider=Catalog({"scripted": self.scripted}))
+
+    async def key_of(self, headers: dict[str, str] | None = None, **more: Any) -> str:
+        answer = await self.chat(headers, **more)
+        self.assertEqual(answer.status, 200, answer.text)
+        key: str = answer.headers["x-openclaw-session-key"]
+        return key
+
+    async def test_the_forms_of_the_model_field(self) -> None:
+        self.open_agents()
+        for model in ("openclaw", None, "", "openclaw/default", "openclaw:default"):
+            self.assertTrue((await self.key_of(model=model)).startswith("agent:main:openai:"), model)
+        for model in ("openclaw:beta", "openclaw/beta", "agent:beta", " OpenClaw/BETA "):
+            answer = await self.chat(model=model)
+            self.assertTrue(answer.headers["x-openclaw-session-key"].startswith("agent:beta:"), model)
+            self.assertEqual(answer.json["model"], model)
+            self.assertEqual(self.scripted.requests[-1].model, "beta-model")
+
+    async def test_the_agent_header_beats_the_model_field(self) -> None:
+        self.open_agents()
+        for header in ("x-openclaw-agent-id", "x-openclaw-agent"):
+            for model in ("openclaw", "agent:main", "gpt-4o"):
+                self.assertTrue((await self.key_of({header: "beta"}, model=model)).startswith("agent:beta:"))
+
+    async def test_what_there_is_not(self) -> None:
+        self.open_agents()
+        table: list[tuple[dict[str, str], dict[str, Any], str]] = [
+            ({}, {"model": "openclaw/nobody"}, "nobody"),
+            ({"x-openclaw-agent-id": "nobody"}, {}, "main, beta"),
+            ({}, {"model": "gpt-4o"}, "openclaw/<agentId>"),
+            ({"x-openclaw-session-key": "agent:nobody:x"}, {}, "nobody"),
+        ]
+        for headers, more, said in table:
+            answer = await self.chat(headers, **more)
+            self.assertEqual((answer.status, answer.error["code"]), (404, "model_not_found"), answer.text)
+            self.assertIn(said, answer.error["message"])
+        self.assertEqual(self.scripted.requests, [])
+
+    async def test_any_model_name_may_mean_the_default_agent(self) -> None:
+        self.open_agents(chat_settings(unknownModel="default-agent"))
+        self.assertTrue((await self.key_of(model="gpt-4o")).startswith("agent:main:"))
+        self.assertEqual((await self.ask("GET", "/v1/models/gpt-4o")).status, 200)
+
+    async def test_the_backend_model(self) -> None:
+        self.open_agents()
+        header = "x-openclaw-model"
+        self.assertEqual((await self.chat({header: "scripted/allowed"})).status, 200)
+        self.assertEqual(self.scripted.requests[-1].model, "allowed")
+        self.assertEqual((await self.chat({header: "scripted/other"})).status, 403)
+        free = {"agents": {"list": [{"id": "main"}], "defaults": {"model": "scripted/m"}}}
+        await self.door.stop()
+        self.open(settings=free, provider=Catalog({"scripted": self.scripted}))
+        answer = await self.chat({header: "nobody/m"})
+        self.assertEqual((answer.status, answer.error["code"]), (404, "model_not_found"))
+
+    async def test_the_session_key_header(self) -> None:
+        self.open_agents()
+        header = "x-openclaw-session-key"
+        self.assertEqual(await self.key_of({header: "Raycast:Chat:1"}), "agent:main:raycast:chat:1")
+        self.assertEqual(await self.key_of({header: "agent:beta:x"}), "agent:beta:x")
+        self.assertEqual(await self.key_of({header: "x"}, model="agent:beta"), "agent:beta:x")
+        refused = [
+            ({header: "agent:beta:x"}, "agent:main"),
+            ({header: "agent:beta:x", "x-openclaw-agent-id": "main"}, "openclaw"),
+            *(({header: key}, "openclaw") for key in ("subagent:x", "cron:x", "acp:x", "x" * 513, "a\x01b")),
+        ]
+        for headers, model in refused:
+            answer = await self.chat(headers, model=model)
+            self.assertEqual(answer.status, 400, (headers, answer.text))
+            self.assertEqual(answer.error["type"], "invalid_request_error")
+
+    async def test_conversations_that_clients_name(self) -> None:
+        self.open_agents()
+        webui = {"x-openwebui-chat-id": "Chat-7"}
+        first, second = await self.key_of(webui), await self.key_of(webui, user="ann")
+        self.assertEqual(first, second)
+        self.assertTrue(first.startswith("agent:main:"))
+        self.assertNotIn(":openai:", first)
+        self.assertNotEqual(await self.key_of({"x-session-id": "7"}), first)
+        named = await self.key_of(webui | {"x-openclaw-session-key": "mine"})
+        self.assertEqual(named, "agent:main:mine")
+
+    async def test_what_names_a_conversation_can_be_switched_off(self) -> None:
+        self.open_agents(chat_settings(userPolicy="ignore", sessionHeaders=[]))
+        key = await self.key_of({"x-openwebui-chat-id": "7"}, user="ann")
+        self.assertTrue(key.startswith("agent:main:openai:"))
