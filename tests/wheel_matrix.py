@@ -149,6 +149,9 @@ def check_use(bench: Bench, way: str, *, lives_in: Path, path: Path | None = Non
     require("--config" in usage, f"{way}: twistd {COMMAND} --help says\n{usage}")
     answer = bench.run("twistd", COMMAND, "--version", path=path)
     require(version in answer, f"{way}: twistd {COMMAND} --version says {answer!r}, not {version}")
+    script = [COMMAND] if path is None else ["python", "-m", "openclaw_twisted.cli"]  # only pip makes scripts
+    own_answer = bench.run(*script, "--version", path=path)
+    require(version in own_answer, f"{way}: {COMMAND} --version says {own_answer!r}, not {version}")
     say(f"{way}: found, {answer.strip()}")
 
 
