@@ -19,7 +19,7 @@ import msgspec
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from openclaw_twisted.config.model_settings import LocalModelSettings
+from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.errors import ConfigError, Problem, StorageError, UpstreamError
 from openclaw_twisted.providers.errands import in_thread
 from openclaw_twisted.providers.known_models import KNOWN_MODELS, KnownModel

@@ -119,6 +119,11 @@ class Gate:
         await file.append(CONTENT)
 
 
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 class Case(SynchronousTestCase):
     """A model whose file is there."""
 
@@ -141,7 +146,7 @@ class Case(SynchronousTestCase):
         model = known_model()
         self.store = WeightsStore(self.stage, self.state, sources=[self.gate], models={"tiny": model})
         weights = self.store.resolve(LocalModelSettings(**{"model": "tiny"} | settings))
-        self.out = StringIO()
+        self.out = Terminal()
         fetching = Fetching(
             self.stage, self.store, weights, may_fetch=self.may_fetch, bar=ProgressBar(self.out)
         )
@@ -280,6 +285,7 @@ class DeathTests(Case):
     def test_nothing_is_quoted_once_it_has_answered(self) -> None:
         for _ in range(2):
             self.model.warm_up()
+            self.process.protocol.errReceived(b"0.00.1 E a file to be mapped was not\n")
             self.process.ready()
             self.process.die("1.00.0 E cannot parse: the user's secret\n", status=None, signal=9)
             self.stage.advance(1)
@@ -454,7 +460,7 @@ class FetchingTests(Case):
         self.gate.progress(1, 2, "the source")
         self.fetch()
         self.assertIn("Fetching the local model tiny", self.out.getvalue())
-        self.assertIn(" 50 %  0 of 0 MB  from the source", self.out.getvalue())
+        self.assertTrue(self.out.getvalue().endswith(" 50 %  0 of 0 MB  from the source\x1b[K\n"))
 
     def test_the_bar_is_silent_when_nothing_is_fetched(self) -> None:
         self.fetch()

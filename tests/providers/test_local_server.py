@@ -21,6 +21,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from twisted.web.client import Agent, readBody
 
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.config.settings import LocalModelSettings
@@ -48,6 +49,38 @@ WEATHER = ToolSpec(
 )
 
 
+# An engine that says what it was started with.
+TALKATIVE = """
+import json, sys
+from types import SimpleNamespace
+print("a word from the library", flush=True)
+class CommonParams(SimpleNamespace):
+    def __init__(self):
+        parts = ("model", "cpuparams", "cpuparams_batch")
+        super().__init__(**{name: SimpleNamespace() for name in parts})
+class Server:
+    listening_address = "http://127.0.0.1:4711"
+    def __init__(self, params):
+        said = vars(params) | {"model_alias": sorted(params.model_alias), "path": params.model.path}
+        print(json.dumps(said, default=vars), file=sys.stderr)
+"""
+EXPECTED = {
+    "path": "my.gguf",
+    "model_alias": ["tiny"],
+    "hostnames": ["127.0.0.1"],
+    "port": 0,
+    "api_keys": ["the-key"],
+    "cors_origins": "",
+    "n_parallel": 3,
+    "n_ctx": 3 * 256,
+    "cache_ram_mib": 0,
+    "chat_template": "<chat>",
+    "ui": False,
+    "endpoint_slots": False,
+    "offline": True,
+}
+
+
 class Attempt:
     """The one attempt of a test run to get the model's file."""
 
@@ -64,7 +97,7 @@ class Attempt:
             try:
                 await store.pull(weights, lambda *_: None)
             except UpstreamError as error:
-                cls.problem = f"{MODEL} cannot be fetched: {error.message}"
+                cls.problem = error.message
             else:
                 cls.weights = weights
         if cls.weights is None:
@@ -115,6 +148,23 @@ class AnswerTests(EngineCase):
         self.assertIn(finished.reason, {"stop", "length"})
         self.assertGreater(finished.usage.prompt_tokens, 0)
         self.assertGreater(finished.usage.completion_tokens, 1)
+
+    async def test_nobody_is_answered_without_the_key(self) -> None:
+        await self.start()
+        endpoint = await self.model.endpoint()
+        url = f"{endpoint.base_url}/chat/completions".encode()
+        response = await Agent(real_reactor()).request(b"POST", url, None, None)
+        await readBody(response)
+        self.assertEqual(response.code, 401)
+
+    async def test_an_interrupt_at_the_terminal_is_left_to_the_gateway(self) -> None:
+        await self.start()
+        await self.model.endpoint()
+        served = self.model.pid
+        assert served is not None
+        os.kill(served, signal.SIGINT)
+        self.assertIsInstance((await self.events("Say hello.", max_tokens=2))[-1], Finished)
+        self.assertEqual(self.model.pid, served)
 
     async def test_hanging_up_frees_the_only_slot(self) -> None:
         await self.start()
@@ -187,11 +237,14 @@ class AnswerTests(EngineCase):
 class ProgramTests(SynchronousTestCase):
     """The program by itself, without a model."""
 
-    def run_it(self, *arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    options = ("--alias", "tiny", "--context", "256", "--parallel", "3", "--threads", "1", "--cache-mib", "0")
+
+    def run_it(self, *arguments: str, code: str = "", path: str = "") -> subprocess.CompletedProcess[str]:
         script = [local_server.__file__] if not code else ["-c", code]
         return subprocess.run(
             [sys.executable, "-P", *script, *arguments],
-            env={KEY_VARIABLE: "key"},
+            env={KEY_VARIABLE: "the-key", "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
@@ -206,11 +259,27 @@ class ProgramTests(SynchronousTestCase):
         )
         self.assertEqual(self.run_it(code=code).stdout, "[]\n")
 
+    def test_the_ready_line_is_all_that_stdout_gets(self) -> None:
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "xllamacpp.py").write_text(TALKATIVE)
+        template = directory / "template"
+        template.write_text("<chat>")
+        ended = self.run_it("my.gguf", *self.options, "--template", str(template), path=str(directory))
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        ready = json.loads(ended.stdout)
+        self.assertEqual((ready["ready"], ready["url"]), (True, "http://127.0.0.1:4711"))
+        said, parameters = ended.stderr.splitlines()
+        self.assertEqual(said, "a word from the library")
+        chosen = json.loads(parameters)
+        self.assertEqual(
+            {name: chosen[name] for name in EXPECTED}, EXPECTED, "what the engine is started with"
+        )
+
     def test_without_a_file_it_says_so_and_fails(self) -> None:
         if find_spec("xllamacpp") is None:
             raise SkipTest("the `local` extra is not installed")
-        options = ("--context", "256", "--parallel", "1", "--threads", "1", "--cache-mib", "0")
-        ended = self.run_it("/nowhere.gguf", "--alias", "none", *options)
+        ended = self.run_it("/nowhere.gguf", *self.options)
         self.assertEqual((ended.returncode, ended.stdout), (1, ""))
         self.assertIn("/nowhere.gguf", ended.stderr)
         self.assertIn("RuntimeError: Failed to init server", ended.stderr)

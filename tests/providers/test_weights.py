@@ -249,36 +249,28 @@ class KnownModelsTests(SynchronousTestCase):
             self.assertTrue(model.url.startswith("https://"), model.name)
 
 
-class Refusing(Resource):
-    """Breaks off in the middle of the file, and remembers what it was asked."""
+class Sending(Resource):
+    """Sends this and no more, and then hangs up or waits; `gone` fires when the client has left."""
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, length: int | None = len(CONTENT), hang_up: bool = False) -> None:
         super().__init__()
         self.content = content
-
-    def render_GET(self, request: Request) -> int:
-        request.setHeader(b"content-length", b"%d" % len(CONTENT))
-        request.write(self.content)
-        request.notifyFinish().addErrback(lambda _: None)
-        request.loseConnection()
-        return NOT_DONE_YET
-
-
-class Stalling(Resource):
-    """Sends half of the file and no more; `gone` fires when the client has left."""
-
-    isLeaf = True  # noqa: N815 - Twisted's name
-
-    def __init__(self) -> None:
-        super().__init__()
+        self.length = length
+        self.hang_up = hang_up
+        self.asked: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
     def render_GET(self, request: Request) -> int:
-        request.setHeader(b"content-length", b"%d" % len(CONTENT))
-        request.write(CONTENT[:HALF])
         request.notifyFinish().addErrback(lambda _: self.gone.callback(None))
+        if self.length is not None:
+            request.setHeader(b"content-length", b"%d" % self.length)
+        if self.content:
+            request.write(self.content)
+        if self.hang_up:
+            request.loseConnection()
+        self.asked.callback(None)
         return NOT_DONE_YET
 
 
@@ -354,7 +346,7 @@ class PublisherTests(StoreCase):
         self.assertTrue(store.present(store.known("tiny")))
 
     async def test_what_arrived_before_a_break_is_kept(self) -> None:
-        store = self.serve(Refusing(CONTENT[:HALF]))
+        store = self.serve(Sending(CONTENT[:HALF], hang_up=True))
         error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
         self.assertIn("broke off", error.message)
         self.assertEqual(store.status(store.known("tiny")).fetched_bytes, HALF)
@@ -377,8 +369,8 @@ class PublisherTests(StoreCase):
         self.assertIn("127.0.0.1 cannot be reached (ConnectionRefusedError)", error.message)
 
     async def test_cancelling_hangs_up_and_keeps_what_arrived(self) -> None:
-        stalling = Stalling()
-        store = self.serve(stalling)
+        half = Sending(CONTENT[:HALF])
+        store = self.serve(half)
         arrived: Deferred[None] = Deferred()
 
         def progress(done_bytes: int, total_bytes: int, source: str) -> None:
@@ -389,9 +381,30 @@ class PublisherTests(StoreCase):
         await arrived
         pull.cancel()
         await self.failing(pull, CancelledError)
-        await stalling.gone
+        await half.gone
         self.assertEqual(self.files(), {"tiny.partial", "tiny.lock"})
         self.assertEqual(store.status(store.known("tiny")).fetched_bytes, HALF)
+
+    async def test_cancelling_before_there_is_an_answer_asks_nobody_else(self) -> None:
+        silence = Sending(b"")
+        store = self.serve(silence)
+        other = FixedSource(CONTENT)
+        store = self.store(
+            Publisher(real_reactor(), Agent(real_reactor())), other, model=store.known("tiny").known
+        )
+        pull = Deferred.fromCoroutine(store.pull(store.known("tiny"), silent))
+        await silence.asked
+        pull.cancel()
+        await self.failing(pull, CancelledError)
+        await silence.gone
+        self.assertEqual(other.asked, 0)
+
+    async def test_a_file_that_does_not_end_is_cut_off(self) -> None:
+        endless = Sending(CONTENT + b"more", length=None)
+        store = self.serve(endless)
+        error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
+        self.assertIn("sent more than", error.message)
+        await endless.gone
 
 
 class HttpsOnlyTests(SynchronousTestCase):
