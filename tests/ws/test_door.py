@@ -71,9 +71,10 @@ class CloseAllTests(RigTestCase):
         client, newcomer = self.door.client(), self.door.newcomer()
         self.door.door.close_all()
         client.frames()
-        client.request("1", "health")
+        client.request("1", "agent", message="hi", idempotencyKey="k")
         newcomer.request("1", "connect", **connect_params())
         self.assertEqual(client.frames() + newcomer.frames(), [])
+        self.assertEqual(self.door.runs.provider.requests, [])
 
     def test_a_run_that_ends_meanwhile_disturbs_nothing(self):
         pause = Pause()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -74,6 +76,15 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(
             self.end_of(entry), Ended(outcome=self.end_of(entry).outcome, seconds=7, stopped=True)
         )
+
+    def test_a_run_that_has_ended_is_let_go(self):
+        self.runs.provider.add(reply("hi"))
+        run = self.runs.runner.start(run_request())
+        entry, held = self.enter("k", run), weakref.ref(run)
+        del run
+        gc.collect()
+        self.assertIsNone(held())
+        self.assertIsNotNone(entry.ended)
 
     def test_whoever_waits_may_stop_waiting(self):
         pause = Pause()

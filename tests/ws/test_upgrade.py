@@ -93,6 +93,13 @@ class UpgradeTests(RigTestCase):
         self.assertEqual([frame["type"] for frame in visitor.frames()], ["event", "res"])
         self.assertEqual(visitor.pongs, [b"x"])
 
+    def test_a_connection_that_was_held_up_is_read_again(self):
+        # HTTP stops reading while a client that has asked for more than it reads has answers to fetch.
+        visitor = self.door.visitor()
+        visitor.wire.pauseProducing()
+        visitor.upgrade()
+        self.assertEqual(visitor.wire.producerState, "producing")
+
     def test_frames_that_come_behind_a_body_are_not_lost(self):
         visitor = self.door.visitor()
         visitor.upgrade(content_length="4", then=b"body" + masked(b"x", PING))
