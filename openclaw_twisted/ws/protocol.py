@@ -46,7 +46,6 @@ def new_factory(clock: IReactorTime, limits: LimitsSettings) -> WebSocketServerF
     factory.setProtocolOptions(
         versions=[13],
         webStatus=False,
-        allowNullOrigin=True,  # `upgrade` has checked the origin
         failByDrop=False,
         openHandshakeTimeout=0,  # the deadline of the login covers it
         closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS,
