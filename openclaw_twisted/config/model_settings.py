@@ -94,7 +94,9 @@ class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     context_tokens: Annotated[Count | None, Meta(description="Tokens of it to use.")] = None
     max_tokens: Annotated[Count | None, Meta(description="The most tokens of one answer.")] = None
     cost: Annotated[CostSettings, Meta(description="What it costs.")] = CostSettings()
-    params: Annotated[dict[str, Any], Meta(description="Its sampling parameters.")] = {}
+    params: Annotated[
+        dict[str, Any], Meta(description="Its sampling parameters.", extra={"sampling": True})
+    ] = {}
     headers: Annotated[dict[str, Secret], Meta(description="Headers sent with its requests.")] = {}
     compat: Annotated[CompatSettings, Meta(description="Where its API differs from OpenAI's.")] = (
         CompatSettings()
@@ -120,18 +122,25 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     auth_header: Annotated[bool, Meta(description="Whether the key is sent as `Authorization: Bearer`.")] = (
         True
     )
-    timeout_seconds: Annotated[Seconds | None, Meta(description="How long one request may take in all.")] = (
-        None
-    )
+    timeout_seconds: Annotated[
+        Seconds | None, Meta(description="How long one request may take in all; unset is without end.")
+    ] = None
     connect_timeout_seconds: Annotated[Seconds, Meta(description="How long connecting may take.")] = 10.0
     first_byte_timeout_seconds: Annotated[
-        Seconds, Meta(description="How long the answer may take to begin.")
-    ] = 120.0
+        Seconds | None,
+        Meta(description="How long the answer may take to begin; unset is as `timeoutSeconds`, else 120."),
+    ] = None
     idle_timeout_seconds: Annotated[
-        Seconds, Meta(description="How long the answer may pause once it has begun.")
-    ] = 120.0
-    max_tokens: Annotated[Count | None, Meta(description="The most tokens of one answer.")] = None
-    params: Annotated[dict[str, Any], Meta(description="Sampling parameters of all its models.")] = {}
+        Seconds | None,
+        Meta(description="How long the answer may then pause; unset is as `timeoutSeconds`, else 120."),
+    ] = None
+    max_tokens: Annotated[
+        Count | None, Meta(description="The most tokens of one answer, unless the model has its own limit.")
+    ] = None
+    params: Annotated[
+        dict[str, Any],
+        Meta(description="Sampling parameters of all its models.", extra={"sampling": True}),
+    ] = {}
     models: Annotated[tuple[ModelSettings, ...], Meta(description="Its models.")] = ()
     request: Annotated[ProviderRequestSettings, Meta(description="How requests reach it.")] = (
         ProviderRequestSettings()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,16 +12,19 @@ from msgspec.structs import replace
 from twisted.internet.defer import DeferredList
 from twisted.web.client import HTTPConnectionPool
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
-from openclaw_twisted.config.settings import CompatSettings, ProviderSettings
+from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.config.sampling import with_defaults
+from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import NoProviderError
 from openclaw_twisted.events import ProviderEvent
+from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
-__all__ = ["Configured"]
+__all__ = ["Configured", "compat_of", "timeouts_of"]
 
 API = "openai-completions"
+PATIENCE_SECONDS = 120.0
 _OPENAI_HOST = "api.openai.com"
 
 
@@ -38,37 +43,77 @@ class Configured:
         await DeferredList([pool.closeCachedConnections() for pool in self._pools])
 
     def _provider(self, provider_id: str, given: ProviderSettings) -> Provider:
-        if given.base_url is None or given.api != API:
-            return _Unavailable(provider_id, given)
-        timeouts = Timeouts(
-            connect_seconds=given.connect_timeout_seconds,
-            first_byte_seconds=given.first_byte_timeout_seconds,
-            idle_seconds=given.idle_timeout_seconds,
-        )
-        compat = {model.id: _compat(model.compat, given.base_url) for model in given.models}
-        otherwise = _compat(CompatSettings(), given.base_url)
+        timeouts = timeouts_of(given)
         agent, pool = make_agent(self._reactor, timeouts)
         self._pools.append(pool)
-        return OpenAICompletions(
-            Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts),
-            name=provider_id,
-            base_url=given.base_url,
-            headers=_headers(given),
-            compat=lambda model: compat.get(model, otherwise),
+        upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)
+        return _Remote(
+            self._reactor,
+            provider_id,
+            ways={model.id: _way(upstream, provider_id, given, model) for model in given.models},
+            otherwise=_way(upstream, provider_id, given, ModelSettings(id="any other")),
+            timeout_seconds=given.timeout_seconds,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How a model is asked: through which API, and with what where the request leaves something open."""
+
+    api: Provider
+    params: Mapping[str, Any]
+    max_tokens: int | None
+
+    def completed(self, asked: Sampling) -> Sampling:
+        """Return what is asked for within the model's limit, the rest as its settings say."""
+        sampling = with_defaults(asked, self.params)
+        if self.max_tokens is None:
+            return sampling
+        return replace(sampling, max_tokens=min(sampling.max_tokens or self.max_tokens, self.max_tokens))
+
+
+class _Remote:
+    """A provider's models: those that are listed each in their own way, any other in the provider's."""
+
+    def __init__(
+        self,
+        clock: Any,
+        provider_id: str,
+        *,
+        ways: Mapping[str, _Way],
+        otherwise: _Way,
+        timeout_seconds: float | None,
+    ) -> None:
+        self._clock = clock
+        self._id = provider_id
+        self._ways = ways
+        self._otherwise = otherwise
+        self._timeout_seconds = timeout_seconds
+
+    def check(self, model: str) -> None:
+        """Raise `NoProviderError` for a model that the settings leave without a way to be asked."""
+        self._ways.get(model, self._otherwise).api.check(model)
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+        """Ask the model in its way."""
+        way = self._ways.get(request.model, self._otherwise)
+        answer = way.api.respond(replace(request, sampling=way.completed(request.sampling)))
+        if (seconds := self._timeout_seconds) is not None:
+            words = (
+                f"{self._id} took longer than {seconds:g} s for an answer. Try again, or allow it more in "
+                f"models.providers.{self._id}.timeoutSeconds."
+            )
+            answer = within(answer, seconds, clock=self._clock, words=words)
+        async with aclosing(answer) as batches:
+            async for events in batches:
+                yield events
 
 
 class _Unavailable:
-    """A provider that the settings name but that cannot be asked; it says why."""
+    """A model that cannot be asked; it says why."""
 
-    def __init__(self, provider_id: str, given: ProviderSettings) -> None:
-        if given.base_url is None:
-            self._why = f"Provider {provider_id} has no address. Set models.providers.{provider_id}.baseUrl."
-        else:
-            self._why = (
-                f'Provider {provider_id} speaks "{given.api}", which this gateway does not yet. '
-                f'Use its OpenAI-compatible address, with models.providers.{provider_id}.api "{API}".'
-            )
+    def __init__(self, why: str) -> None:
+        self._why = why
 
     def check(self, model: str) -> None:
         """Raise `NoProviderError` that says why."""
@@ -80,19 +125,58 @@ class _Unavailable:
         yield ()  # makes this a generator, as the boundary asks
 
 
-def _headers(given: ProviderSettings) -> dict[str, str]:
-    headers = {name: value.reveal() for name, value in given.headers.items()}
-    headers |= {name: value.reveal() for name, value in given.request.headers.items()}
+def _way(upstream: Upstream, provider_id: str, given: ProviderSettings, model: ModelSettings) -> _Way:
+    return _Way(
+        api=_api(upstream, provider_id, given, model),
+        params={**given.params, **model.params},
+        max_tokens=model.max_tokens or given.max_tokens,
+    )
+
+
+def _api(upstream: Upstream, provider_id: str, given: ProviderSettings, model: ModelSettings) -> Provider:
+    base_url, api = model.base_url or given.base_url, model.api or given.api
+    if base_url is None:
+        return _Unavailable(
+            f"Provider {provider_id} has no address. Set models.providers.{provider_id}.baseUrl."
+        )
+    if api != API:
+        return _Unavailable(
+            f'Provider {provider_id} speaks "{api}", which this gateway does not yet. '
+            f'Use its OpenAI-compatible address, with models.providers.{provider_id}.api "{API}".'
+        )
+    compat = compat_of(model.compat, base_url)
+    return OpenAICompletions(
+        upstream,
+        name=provider_id,
+        base_url=base_url,
+        headers=_headers(given, model),
+        compat=lambda _model: compat,
+    )
+
+
+def timeouts_of(given: ProviderSettings) -> Timeouts:
+    """Return the limits; whoever allows a whole answer more time means its silences too."""
+    patience = given.timeout_seconds or PATIENCE_SECONDS
+    return Timeouts(
+        connect_seconds=given.connect_timeout_seconds,
+        first_byte_seconds=given.first_byte_timeout_seconds or patience,
+        idle_seconds=given.idle_timeout_seconds or patience,
+    )
+
+
+def _headers(given: ProviderSettings, model: ModelSettings) -> dict[str, str]:
+    secrets = {**given.headers, **given.request.headers, **model.headers}
+    headers = {name: value.reveal() for name, value in secrets.items()}
     if given.api_key is not None and given.auth_header:
         headers["authorization"] = f"Bearer {given.api_key.reveal()}"
     return headers
 
 
-def _compat(compat: CompatSettings, base_url: str) -> CompatSettings:
+def compat_of(compat: CompatSettings, base_url: str) -> CompatSettings:
     """Fill in what is known of OpenAI itself, whose newer models refuse `max_tokens`."""
     if compat.max_tokens_field is None and urlsplit(base_url).hostname == _OPENAI_HOST:
         return replace(compat, max_tokens_field="max_completion_tokens")
     return compat
 
 
-_fits: type[Provider] = _Unavailable
+_fit: tuple[type[Provider], ...] = (_Remote, _Unavailable)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.config.sampling import fits, with_defaults
+
+__all__ = ["DefaultsTests"]
+
+
+class DefaultsTests(SynchronousTestCase):
+    """A request is completed, never changed."""
+
+    def test_what_the_caller_says_wins(self) -> None:
+        merged = with_defaults(Sampling(temperature=0.0), {"temperature": 1, "maxTokens": 50})
+        self.assertEqual(merged, Sampling(temperature=0.0, max_tokens=50))
+
+    def test_both_spellings_are_read(self) -> None:
+        self.assertEqual(
+            with_defaults(Sampling(), {"top_p": 0.5, "logitBias": {"1": 2}, "stop": ["a"], "topK": 3}),
+            Sampling(top_p=0.5, logit_bias={"1": 2.0}, stop=("a",)),
+        )
+
+    def test_one_word_to_stop_at(self) -> None:
+        self.assertEqual(with_defaults(Sampling(), {"stop": "END"}), Sampling(stop=("END",)))
+
+    def test_what_is_no_sampling_or_of_the_wrong_type_is_left_out(self) -> None:
+        asked = Sampling(seed=1)
+        self.assertEqual(with_defaults(asked, {"cacheRetention": "long", "temperature": "warm"}), asked)
+
+    def test_nothing_is_unset(self) -> None:
+        self.assertEqual(with_defaults(Sampling(), {"temperature": None}), Sampling())
+        self.assertTrue(fits("temperature", None))

@@ -1,0 +1,219 @@
+"""Providers as the configuration file defines them, asked over real sockets where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings, Secret
+from openclaw_twisted.config.settings import ProviderRequestSettings as RequestSettings
+from openclaw_twisted.content import Usage
+from openclaw_twisted.errors import NoProviderError, UpstreamAuthError, UpstreamTimeoutError
+from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, compat_of, timeouts_of
+from openclaw_twisted.providers.upstream import Timeouts
+from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
+
+__all__ = ["CompatTests", "PatienceTests", "RequestTests", "SamplingTests", "UnavailableTests"]
+
+KEY = Secret("sk-the-key")
+
+
+class ConfiguredCase(TestCase):
+    timeout = 10
+
+    def setUp(self) -> None:
+        self.heard: list[ProviderEvent] = []
+        self.calls: list[UpstreamCall] = []
+        self.server = self.listening()
+
+    def listening(self) -> FakeUpstream:
+        """Return an upstream that answers every call with two pieces of text."""
+        server = FakeUpstream(self.answer)
+        server.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
+        return server
+
+    def answer(self, call: UpstreamCall) -> None:
+        self.calls.append(call)
+        call.stream(*stream_of("Hel", "lo"))
+        call.end()
+
+    def provider(self, *models: ModelSettings, **keys: Any) -> Provider:
+        """Return a provider with these keys; its address is the upstream's unless they say otherwise."""
+        settings = ProviderSettings(**{"base_url": self.server.base_url, "models": models, **keys})
+        configured = Configured(real_reactor(), {"mock": settings})
+        self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
+        return configured.providers["mock"]
+
+    async def ask(self, provider: Provider, model: str = "m", **sampling: Any) -> UpstreamCall:
+        """Ask, and return what the upstream got to see."""
+        batch: Sequence[ProviderEvent]
+        request = ModelRequest(model=model, messages=(user("hi"),), sampling=Sampling(**sampling))
+        async for batch in provider.respond(request):
+            self.heard += batch
+        # An answer ends inside the delivery of its last bytes; the test goes on after it.
+        await deferLater(real_reactor(), 0)
+        return self.calls[-1]
+
+
+class RequestTests(ConfiguredCase):
+    """Where a request goes, and which headers go with it."""
+
+    async def test_a_call_from_end_to_end(self) -> None:
+        call = await self.ask(self.provider(api_key=KEY))
+        self.assertEqual(call.path, "/v1/chat/completions")
+        self.assertEqual(call.headers["authorization"], "Bearer sk-the-key")
+        self.assertEqual((call.body["model"], call.body["messages"][0]["content"]), ("m", "hi"))
+        self.assertEqual(self.heard, [TextDelta("Hel"), TextDelta("lo"), Finished("stop", Usage(3, 2, 5))])
+
+    async def test_without_a_key_there_is_no_authorization(self) -> None:
+        self.assertNotIn("authorization", (await self.ask(self.provider())).headers)
+
+    async def test_the_key_can_be_kept_out_of_authorization(self) -> None:
+        call = await self.ask(
+            self.provider(api_key=KEY, auth_header=False, headers={"api-key": Secret("sk-mine")})
+        )
+        self.assertNotIn("authorization", call.headers)
+        self.assertEqual(call.headers["api-key"], "sk-mine")
+
+    async def test_headers_of_the_provider_the_request_and_the_model(self) -> None:
+        provider = self.provider(
+            ModelSettings(id="m", headers={"x-c": Secret("model")}),
+            headers={name: Secret("provider") for name in ("x-a", "x-b", "x-c")},
+            request=RequestSettings(headers={name: Secret("request") for name in ("x-b", "x-c")}),
+        )
+        got = (await self.ask(provider)).headers
+        self.assertEqual([got[name] for name in ("x-a", "x-b", "x-c")], ["provider", "request", "model"])
+        self.assertEqual((await self.ask(provider, "other")).headers["x-c"], "request")
+
+    async def test_a_model_at_an_address_of_its_own(self) -> None:
+        elsewhere = self.listening()
+        provider = self.provider(
+            ModelSettings(id="far", base_url=f"{elsewhere.base_url}/"), ModelSettings(id="near")
+        )
+        await self.ask(provider, "near")
+        self.assertEqual((self.server.connections, elsewhere.connections), (1, 0))
+        await self.ask(provider, "far")
+        self.assertEqual((self.server.connections, elsewhere.connections), (1, 1))
+
+    async def test_an_error_does_not_repeat_the_key(self) -> None:
+        self.server.behaviour = lambda call: call.answer(401, b'{"error":{"message":"sk-the-key is wrong"}}')
+        with self.assertRaises(UpstreamAuthError) as caught:
+            await self.ask(self.provider(api_key=KEY))
+        self.assertNotIn("sk-the-key", str(caught.exception))
+
+
+class SamplingTests(ConfiguredCase):
+    """What a request leaves open comes from the model's settings, then from the provider's."""
+
+    async def test_the_caller_the_model_the_provider(self) -> None:
+        provider = self.provider(
+            ModelSettings(id="m", params={"top_p": 0.2, "seed": 2}),
+            params={"temperature": 0.3, "topP": 0.3, "seed": 3},
+        )
+        body = (await self.ask(provider, seed=1)).body
+        self.assertEqual((body["seed"], body["top_p"], body["temperature"]), (1, 0.2, 0.3))
+        body = (await self.ask(provider, "other")).body
+        self.assertEqual((body["seed"], body["top_p"], body["temperature"]), (3, 0.3, 0.3))
+
+    async def test_answers_are_no_longer_than_the_limit(self) -> None:
+        provider = self.provider(ModelSettings(id="m", max_tokens=100), max_tokens=50)
+        for model, asked, sent in [("m", None, 100), ("m", 70, 70), ("m", 900, 100), ("other", 70, 50)]:
+            self.assertEqual((await self.ask(provider, model, max_tokens=asked)).body["max_tokens"], sent)
+
+    async def test_a_limit_among_the_parameters_is_within_the_models(self) -> None:
+        provider = self.provider(ModelSettings(id="m", max_tokens=100), params={"maxTokens": 500})
+        self.assertEqual((await self.ask(provider)).body["max_tokens"], 100)
+
+    async def test_nothing_is_made_up(self) -> None:
+        body = (await self.ask(self.provider(ModelSettings(id="m")))).body
+        self.assertEqual(set(body), {"model", "messages", "stream", "stream_options"})
+
+
+class CompatTests(ConfiguredCase):
+    """How a provider differs from the others."""
+
+    def test_openai_itself_has_another_name_for_the_limit(self) -> None:
+        for url, field in [
+            ("https://api.openai.com/v1", "max_completion_tokens"),
+            ("https://API.OpenAI.com:443/v1", "max_completion_tokens"),
+            ("https://api.openai.com.example/v1", None),
+            ("http://127.0.0.1:8000/api.openai.com", None),
+        ]:
+            self.assertEqual(compat_of(CompatSettings(), url).max_tokens_field, field, url)
+
+    def test_what_the_settings_say_wins(self) -> None:
+        given = CompatSettings(max_tokens_field="max_tokens", supports_tools=False)
+        self.assertEqual(compat_of(given, "https://api.openai.com/v1"), given)
+
+    async def test_each_model_has_its_own(self) -> None:
+        provider = self.provider(
+            ModelSettings(id="m", compat=CompatSettings(max_tokens_field="max_completion_tokens"))
+        )
+        self.assertEqual((await self.ask(provider, max_tokens=9)).body["max_completion_tokens"], 9)
+        self.assertEqual((await self.ask(provider, "other", max_tokens=9)).body["max_tokens"], 9)
+
+
+class UnavailableTests(ConfiguredCase):
+    """A provider that cannot be asked says why, before and when it is asked."""
+
+    async def check(self, provider: Provider, model: str, words: str) -> None:
+        with self.assertRaises(NoProviderError) as caught:
+            provider.check(model)
+        self.assertIn(words, caught.exception.message)
+        with self.assertRaises(NoProviderError) as asked:
+            await self.ask(provider, model)
+        self.assertEqual(asked.exception.message, caught.exception.message)
+
+    async def test_no_address(self) -> None:
+        provider = self.provider(ModelSettings(id="m", base_url=self.server.base_url), base_url=None)
+        await self.check(provider, "other", "Set models.providers.mock.baseUrl")
+        provider.check("m")
+        await self.ask(provider, "m")
+
+    async def test_another_api(self) -> None:
+        provider = self.provider(ModelSettings(id="m", api="openai-completions"), api="anthropic-messages")
+        await self.check(provider, "other", '"anthropic-messages", which this gateway does not yet')
+        provider.check("m")
+        await self.ask(provider, "m")
+
+    async def test_another_api_of_one_model(self) -> None:
+        provider = self.provider(ModelSettings(id="m", api="ollama"))
+        await self.check(provider, "m", '"ollama"')
+        provider.check("other")
+
+
+class PatienceTests(ConfiguredCase):
+    """How long a provider may take."""
+
+    def test_silence_is_as_long_as_the_whole_answer_may_be(self) -> None:
+        usual, silence = PATIENCE_SECONDS, "idle_timeout_seconds"
+        table: list[tuple[dict[str, Any], Timeouts]] = [
+            ({}, Timeouts(first_byte_seconds=usual, idle_seconds=usual)),
+            ({"timeout_seconds": 300}, Timeouts(first_byte_seconds=300, idle_seconds=300)),
+            ({"timeout_seconds": 300, silence: 7}, Timeouts(first_byte_seconds=300, idle_seconds=7)),
+            ({"first_byte_timeout_seconds": 9}, Timeouts(first_byte_seconds=9, idle_seconds=usual)),
+            ({"connect_timeout_seconds": 3}, Timeouts(connect_seconds=3)),
+        ]
+        for keys, expected in table:
+            self.assertEqual(timeouts_of(ProviderSettings(**keys)), expected, keys)
+
+    async def test_an_answer_that_takes_too_long_in_all_is_stopped(self) -> None:
+        closed: list[Deferred[None]] = []
+
+        def go_on(call: UpstreamCall) -> None:
+            call.stream(chunk({"content": "a"}))
+            closed.append(call.closed)
+
+        self.server.behaviour = go_on
+        provider = self.provider(timeout_seconds=0.2, idle_timeout_seconds=60)
+        with self.assertRaises(UpstreamTimeoutError) as caught:
+            await self.ask(provider)
+        self.assertIn("models.providers.mock.timeoutSeconds", caught.exception.message)
+        await closed[0]
