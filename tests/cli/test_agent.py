@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.cli.question import read_reply
-from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.errors import UpstreamAuthError
 from openclaw_twisted.providers.scripted import Scripted, reply
 from tests.cli.case import CommandTestCase, environment
 from tests.cli.child import Child, Ended
@@ -79,7 +79,7 @@ class AgentTests(TestCase):
         self.assertEqual("error", json.loads(ended.stdout)["status"])
 
     async def test_a_run_that_fails(self) -> None:
-        await self.gateway(Scripted([UpstreamError("The model is out.")]))
+        await self.gateway(Scripted([UpstreamAuthError("The model is out.")]))
         ended = await self.agent("-m", "hi", "--json")
         self.assertEqual((1, "Error: The model is out.\n"), (ended.code, ended.stderr))
         document = json.loads(ended.stdout)

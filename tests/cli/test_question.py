@@ -20,7 +20,7 @@ from openclaw_twisted.cli.ending import CommandError, TimedOutError
 from openclaw_twisted.cli.question import Question, ask, read_reply
 from openclaw_twisted.cli.target import Credential, Target
 from openclaw_twisted.config.secret import Secret
-from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.errors import UpstreamAuthError
 from openclaw_twisted.providers.scripted import Scripted, reply
 from openclaw_twisted.testing import real_reactor
 from tests.cli.gateway import TOKEN, LoopbackGateway, Silent
@@ -98,7 +98,7 @@ class AskTests(AskTestCase):
         self.assertIn("nobody", error.message)
 
     async def test_a_run_that_fails(self) -> None:
-        gateway = await self.gateway(Scripted([UpstreamError("The model is out.")]))
+        gateway = await self.gateway(Scripted([UpstreamAuthError("The model is out.")]))
         error = await self.failure_of(self.ask(gateway), RefusedError)
         self.assertEqual("The model is out.", error.message)
         assert isinstance(error, RefusedError)
