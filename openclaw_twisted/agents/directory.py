@@ -15,7 +15,6 @@ from openclaw_twisted.config.settings import (
     ModelChoice,
     ModelEntry,
     ModelPolicy,
-    Thinking,
 )
 from openclaw_twisted.errors import AgentNotFoundError
 
@@ -53,13 +52,11 @@ class Agent:
 
     id: str
     name: str
-    description: str | None = None
     model: ModelChoice | None = None
     models: Mapping[str, ModelEntry] = field(default_factory=dict)
     model_policy: ModelPolicy = field(default_factory=ModelPolicy)
     common_params: Mapping[str, Any] = field(default_factory=dict)
     own_params: Mapping[str, Any] = field(default_factory=dict)
-    thinking: Thinking | None = None
     prompt: PromptSettings = PromptSettings()
 
     def model_named(self, text: str) -> str:
@@ -146,13 +143,11 @@ def _inherit(name: str, entry: AgentSettings, common: AgentDefaults, folders: tu
     return Agent(
         id=name,
         name=persona or name,
-        description=entry.description,
         model=entry.model or common.model,
         models={**common.models, **entry.models},
         model_policy=entry.model_policy or common.model_policy,
         common_params=common.params,
         own_params=entry.params,
-        thinking=entry.thinking_default or common.thinking_default,
         prompt=PromptSettings(
             override=entry.system_prompt_override or common.system_prompt_override,
             persona=persona,

@@ -35,7 +35,9 @@ class ModelEntry(Struct, frozen=True, kw_only=True, rename="camel"):
     """What is known of one model, whichever agent uses it."""
 
     alias: Annotated[str | None, Meta(description="A short name for the model.")] = None
-    params: Annotated[dict[str, Any], Meta(description="Sampling parameters of this model.")] = {}
+    params: Annotated[
+        dict[str, Any], Meta(description="Sampling parameters of this model.", extra={"sampling": True})
+    ] = {}
     streaming: Annotated[bool, Meta(description="Whether the model is asked to stream.")] = True
 
 
@@ -72,7 +74,8 @@ class AgentDefaults(Struct, frozen=True, kw_only=True, rename="camel"):
         ModelPolicy()
     )
     params: Annotated[
-        dict[str, Any], Meta(description="Sampling parameters: `temperature`, `maxTokens`, ...")
+        dict[str, Any],
+        Meta(description="Sampling parameters: `temperature`, `maxTokens`, ...", extra={"sampling": True}),
     ] = {}
     workspace: Annotated[
         str | None, Meta(description="The agents' folder; unset is `workspace` in the state directory.")
@@ -85,12 +88,16 @@ class AgentDefaults(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = 600.0
     max_concurrent: Annotated[
         Count | None,
-        Meta(description="Runs at the same time, over all sessions; unset is chosen from the limits."),
+        Meta(description="Runs at the same time, over all sessions; unset is without limit."),
     ] = None
     thinking_default: Annotated[Thinking | None, Meta(description="How hard reasoning models think.")] = None
     skip_bootstrap: Annotated[bool, Meta(description="Do not create missing workspace files.")] = False
     context_injection: Annotated[
-        ContextInjection, Meta(description="When the workspace's files are put into the system prompt.")
+        ContextInjection,
+        Meta(
+            description="When the workspace's files are put into the system prompt; "
+            "`continuation-skip` means `always`."
+        ),
     ] = "always"
     bootstrap_max_chars: Annotated[Count, Meta(description="The most characters of one workspace file.")] = (
         20_000
@@ -118,7 +125,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     model_policy: Annotated[ModelPolicy | None, Meta(description="Which models its callers may ask for.")] = (
         None
     )
-    params: Annotated[dict[str, Any], Meta(description="Its sampling parameters, over the defaults.")] = {}
+    params: Annotated[
+        dict[str, Any],
+        Meta(description="Its sampling parameters, over the defaults.", extra={"sampling": True}),
+    ] = {}
     system_prompt_override: Annotated[str | None, Meta(description="Its system prompt.")] = None
     identity: Annotated[IdentitySettings, Meta(description="How it presents itself.")] = IdentitySettings()
     thinking_default: Annotated[Thinking | None, Meta(description="How hard its model thinks.")] = None

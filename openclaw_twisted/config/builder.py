@@ -1,9 +1,10 @@
 """Plain values to settings: one walk over the structs' own types, noting every problem on the way.
 
-The structs are the only list of keys there is. What a type cannot say stands beside it: keys that
-OpenClaw knows and this gateway does not act on (`INERT`), a struct that may be written as text
-(`_AS_TEXT`), and hints in a field's `Meta(extra=...)`: `duration` is the unit of a bare number in text
-that stands for seconds, `guards` marks the secrets that keep others out.
+The structs are the only list of keys there is. What a type cannot say stands beside it: keys that OpenClaw
+knows and this gateway does not (`INERT`), keys that it does not act on yet (`PENDING`), a struct that may be
+written as text (`_AS_TEXT`), and hints in a field's `Meta(extra=...)`: `duration` is the unit of a bare
+number in text that stands for seconds, `guards` marks the secrets that keep others out, `sampling` a map of
+parameters that models are asked with.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import inspect
 
-from openclaw_twisted.config import duration
+from openclaw_twisted.config import duration, sampling
 from openclaw_twisted.config.agent_settings import ModelChoice
 from openclaw_twisted.config.findings import Findings, at, did_you_mean
-from openclaw_twisted.config.inert import INERT
+from openclaw_twisted.config.idle import Idle
+from openclaw_twisted.config.inert import BOOKKEEPING, INERT
+from openclaw_twisted.config.pending import is_idle
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_source import SecretSource
 
@@ -56,12 +59,12 @@ def _kind(value: Any) -> str:
 
 
 class Builder:
-    """Builds settings structs from plain values; `inert` collects the paths of keys without effect."""
+    """Builds settings structs from plain values; `idle` collects what has no effect."""
 
     def __init__(self, findings: Findings, secrets: SecretSource) -> None:
         self._findings = findings
         self._secrets = secrets
-        self.inert: list[str] = []
+        self.idle = Idle()
         self._readers: dict[type[inspect.Type], Callable[[Any, Any, str], Any]] = {
             inspect.AnyType: self._anything,
             inspect.Metadata: self._with_hints,
@@ -103,7 +106,10 @@ class Builder:
         complete = True
         for field in kind.fields:
             if field.encode_name in value:
-                read = self._read(field.type, value[field.encode_name], at(path, field.encode_name))
+                here = at(path, field.encode_name)
+                read = self._read(field.type, value[field.encode_name], here)
+                if is_idle(kind.cls, field.encode_name, read):
+                    self.idle.note(here, (kind.cls, field.name))
                 if read is not _WRONG:
                     made[field.name] = read
                     continue
@@ -117,9 +123,15 @@ class Builder:
         inert = INERT.get(kind.cls, frozenset())
         for key in value:
             if key in inert:
-                self.inert.append(self._findings.shown(at(path, key)))
+                self._not_ours(kind.cls, key, path)
             elif key not in known:
                 self._refuse(at(path, key), f"is not a known key{did_you_mean(key, [*known, *inert])}")
+
+    def _not_ours(self, struct: type[msgspec.Struct], key: str, path: str) -> None:
+        if path:
+            self.idle.note(at(path, key), (struct, key))
+        elif key not in BOOKKEEPING:
+            self.idle.sections.append(key)
 
     def _map(self, kind: inspect.DictType, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
@@ -202,7 +214,17 @@ class Builder:
                 value = duration.seconds(value, hints["duration"])
             except ValueError as error:
                 return self._refuse(path, str(error))
+        if "sampling" in hints and isinstance(value, dict):
+            self._parameters(value, path)
         return self._read(kind.type, value, path)
+
+    def _parameters(self, given: Mapping[str, Any], path: str) -> None:
+        """Say which parameters of models are none, or cannot be what they are."""
+        for name, value in given.items():
+            if not sampling.is_known(name):
+                self.idle.note(at(path, name), (sampling, name))
+            elif not sampling.fits(name, _plain(value)):
+                self._findings.warn(at(path, name), "does not fit this parameter and has no effect")
 
     def _secret(self, kind: inspect.CustomType, value: Any, path: str) -> Any:
         return self._secrets.secret(value, path, guards=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -86,6 +86,9 @@ class AuthSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     trusted_proxy: Annotated[
         TrustedProxySettings, Meta(description="The identity headers of mode `trusted-proxy`.")
     ] = TrustedProxySettings()
+    identity_scopes: Annotated[
+        dict[str, Any], Meta(description="What the users of mode `trusted-proxy` may do, each by name.")
+    ] = {}
 
     @property
     def resolved_mode(self) -> AuthMode:
@@ -119,7 +122,7 @@ class ImagesSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ChatCompletionsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The OpenAI Chat Completions endpoint, `/v1/models` and `/v1/embeddings`."""
+    """The OpenAI Chat Completions endpoint and `/v1/models`."""
 
     enabled: Annotated[bool, Meta(description="Serve the endpoint.")] = False
     unknown_model: Annotated[
@@ -308,6 +311,9 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, rename="camel"):
         str | None, Meta(description="The https origin people reach the gateway at.")
     ] = None
     auth: Annotated[AuthSettings, Meta(description="Who may use the gateway.")] = AuthSettings()
+    roles: Annotated[
+        dict[str, Any], Meta(description="Named roles of users, and what each may see and do.")
+    ] = {}
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="Addresses or networks whose `X-Forwarded-*` headers are believed.")
     ] = ()

@@ -1,4 +1,4 @@
-"""Keys that OpenClaw knows and this gateway accepts without acting on them, per struct.
+"""Keys of OpenClaw that are for parts this gateway does not have: accepted without a look, per struct.
 
 Gathered from the configuration schemas of OpenClaw 2026.3 to 2026.9, so that the file of an existing
 installation starts this gateway. A key moves from here into its struct when it gets an effect.
@@ -33,14 +33,14 @@ INERT: Final[dict[type[Struct], frozenset[str]]] = {
     | _names("""
         accessGroups acp approvals attachments audio auth bindings broadcast browser canvasHost channels cli
         cloudWorkers commands commitments crestodian cron desktop diagnostics discovery hooks mcp media memory
-        messages multiAgent nodeHost nodes plugins proxy security skills surfaces talk telemetry transcripts
+        messages multiAgent nodeHost nodes plugins security skills surfaces talk telemetry transcripts
         tts tui ui update web worktreeAcceleration worktreeRoot
     """),
     settings.GatewaySettings: _names("""
         channelHealthCheckMinutes channelMaxRestartsPerHour channelStaleEventThresholdMinutes cliAgents
-        handshakeTimeoutMs nodes portals push roles tailscale terminal tools webchat
+        handshakeTimeoutMs nodes portals push tailscale terminal tools webchat
     """),
-    settings.AuthSettings: _names("allowTailscale identityScopes"),
+    settings.AuthSettings: _names("allowTailscale"),
     settings.TrustedProxySettings: _names("cloudflareAccessOidc deviceAutoApprove"),
     settings.ControlUiSettings: _names("""
         allowExternalEmbedUrls allowInsecureAuth automaticallyFetchFavicons chatMessageMaxWidth
@@ -99,6 +99,7 @@ INERT: Final[dict[type[Struct], frozenset[str]]] = {
     """),
     settings.EnvSettings: _names("shellEnv"),
     settings.LoggingSettings: _names("audit redactPatterns redactSensitive"),
+    settings.ProxySettings: _names("loopbackMode tls"),
     settings.SecretsSettings: _names("egressProxy resolution"),
     settings.SecretProviderSettings: _names("""
         allowInsecurePath allowSymlinkCommand allowlist args command env jsonOnly maxBytes maxOutputBytes

@@ -17,7 +17,6 @@ import msgspec
 from openclaw_twisted.config import older_shapes, rules, syntax
 from openclaw_twisted.config.builder import Builder
 from openclaw_twisted.config.findings import Findings
-from openclaw_twisted.config.inert import BOOKKEEPING
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_source import ReadSecretFile, SecretSource
 from openclaw_twisted.config.settings import SecretsSettings, Settings
@@ -89,7 +88,7 @@ def settle(
     settings = builder.build(Settings, tree)
     if settings is not None:
         rules.check(settings, findings)
-    _say_what_is_inert(builder.inert, findings)
+    builder.idle.tell(findings)
     if settings is None or findings.problems:
         raise ConfigError(source, tuple(findings.problems))
     return Loaded(
@@ -114,7 +113,7 @@ def _with_variables(tree: dict[str, Any], environ: Mapping[str, str]) -> Mapping
 
 
 def _from_environment(tree: dict[str, Any], environ: Mapping[str, str], findings: Findings) -> None:
-    """Let OPENCLAW_GATEWAY_TOKEN, _PASSWORD and _PORT win over the file."""
+    """Let OPENCLAW_GATEWAY_TOKEN, _PASSWORD and _PORT win over the file; OPENCLAW_PROXY_URL fills in."""
     for name, path in (
         ("OPENCLAW_GATEWAY_TOKEN", "gateway.auth.token"),
         ("OPENCLAW_GATEWAY_PASSWORD", "gateway.auth.password"),
@@ -126,6 +125,10 @@ def _from_environment(tree: dict[str, Any], environ: Mapping[str, str], findings
     if port:
         _place(tree, "gateway.port", int(port) if re.fullmatch(r"[0-9]{1,9}", port) else port)
         findings.written_at["gateway.port"] = "OPENCLAW_GATEWAY_PORT"
+    proxy = tree.get("proxy", {})
+    if environ.get("OPENCLAW_PROXY_URL") and isinstance(proxy, dict) and "proxyUrl" not in proxy:
+        _place(tree, "proxy.proxyUrl", Secret(environ["OPENCLAW_PROXY_URL"]))
+        findings.written_at["proxy.proxyUrl"] = "OPENCLAW_PROXY_URL"
 
 
 def _place(tree: dict[str, Any], path: str, value: object) -> None:
@@ -138,14 +141,3 @@ def _place(tree: dict[str, Any], path: str, value: object) -> None:
         inside = inside.setdefault(key, {})
     if isinstance(inside, dict):
         inside[last] = value
-
-
-def _say_what_is_inert(paths: list[str], findings: Findings) -> None:
-    """Warn once about sections and once about keys that have no effect here."""
-    paths = [path for path in paths if path not in BOOKKEEPING]
-    sections = [path for path in paths if path.isidentifier()]
-    keys = [path for path in paths if not path.isidentifier()]
-    if sections:
-        findings.warn("", f"these sections belong to parts this gateway does not have: {', '.join(sections)}")
-    if keys:
-        findings.warn("", f"these keys have no effect here yet: {', '.join(keys)}")

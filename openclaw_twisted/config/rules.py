@@ -16,7 +16,6 @@ SHORT_SECRET_CHARACTERS: Final = 24
 
 _ORIGIN = re.compile(r"https?://[^/\s?#@*]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
-_STORES = ("sqlite:", "postgresql:", "postgres:")
 
 
 def check(settings: Settings, findings: Findings) -> None:
@@ -139,8 +138,10 @@ def _tls_files(settings: Settings, findings: Findings) -> None:
     if (tls.cert_path is None) != (tls.key_path is None):
         missing = "keyPath" if tls.key_path is None else "certPath"
         findings.missing(f"gateway.tls.{missing}", "is needed too; certificate and key go together")
-    elif tls.cert_path is None and not tls.auto_generate:
-        findings.missing("gateway.tls.certPath", "is needed, because autoGenerate is off")
+    elif tls.cert_path is None:
+        findings.missing(
+            "gateway.tls.certPath", "is needed, and keyPath: this version makes no certificate of its own"
+        )
 
 
 def _one_default_agent(settings: Settings, findings: Findings) -> None:
@@ -167,9 +168,36 @@ def _idle_reset(settings: Settings, findings: Findings) -> None:
 
 
 def _store(settings: Settings, findings: Findings) -> None:
-    url = settings.storage.url
-    if url is not None and not url.reveal().startswith(_STORES):
-        findings.refuse("storage.url", "must begin with sqlite: or postgresql:")
+    if settings.storage.url is not None:
+        findings.refuse(
+            "storage.url",
+            "cannot be chosen in this version: sessions are kept in SQLite in the state directory; "
+            "remove the key, and set OPENCLAW_STATE_DIR to keep them elsewhere",
+        )
+
+
+def _limited_people(settings: Settings, findings: Findings) -> None:
+    gateway = settings.gateway
+    if gateway.auth.mode != "trusted-proxy":
+        return  # nobody has a name, so there is nobody to limit
+    limits = {"gateway.auth.identityScopes": gateway.auth.identity_scopes, "gateway.roles": gateway.roles}
+    for path, given in limits.items():
+        if given:
+            findings.refuse(
+                path,
+                "cannot be enforced in this version: whoever the proxy names may do everything; "
+                "remove the key if that is what you want",
+            )
+
+
+def _way_out(settings: Settings, findings: Findings) -> None:
+    proxy = settings.proxy
+    if proxy.proxy_url is not None and proxy.enabled:
+        findings.refuse(
+            "proxy.proxyUrl",
+            "cannot be used in this version: requests would pass it by; "
+            "remove the key, or set proxy.enabled to false, if they may",
+        )
 
 
 _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
@@ -186,4 +214,6 @@ _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _addresses,
     _idle_reset,
     _store,
+    _limited_people,
+    _way_out,
 )

@@ -80,6 +80,7 @@ __all__ = [
     "ModelsSettings",
     "ProviderRequestSettings",
     "ProviderSettings",
+    "ProxySettings",
     "RateLimitSettings",
     "ReloadSettings",
     "RemoteSettings",
@@ -204,8 +205,15 @@ class StorageSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     url: Annotated[
         Secret | None,
-        Meta(description="A `sqlite:` or `postgresql:` address; unset is SQLite in the state directory."),
+        Meta(description="The address of a database; unset is SQLite in the state directory."),
     ] = None
+
+
+class ProxySettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A forward proxy that everything on its way out has to pass."""
+
+    proxy_url: Annotated[Secret | None, Meta(description="Its address.")] = None
+    enabled: Annotated[bool, Meta(description="Whether it is used.")] = True
 
 
 class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -220,4 +228,5 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel"):
     logging: Annotated[LoggingSettings, Meta(description="What is logged.")] = LoggingSettings()
     metrics: Annotated[MetricsSettings, Meta(description="The numbers at `/metrics`.")] = MetricsSettings()
     storage: Annotated[StorageSettings, Meta(description="Where sessions are kept.")] = StorageSettings()
+    proxy: Annotated[ProxySettings, Meta(description="The way out.")] = ProxySettings()
     secrets: Annotated[SecretsSettings, Meta(description="Where secret references look.")] = SecretsSettings()

@@ -81,13 +81,12 @@ class InheritanceTests(SynchronousTestCase):
         context_injection="never",
         bootstrap_max_chars=100,
         bootstrap_total_max_chars=200,
-        thinking_default="low",
     )
 
     def test_everything_comes_from_the_defaults(self):
         agent = directory(AgentSettings(id="a"), defaults=self.common).default
         self.assertEqual((agent.model, agent.model_policy), (self.common.model, self.common.model_policy))
-        self.assertEqual((agent.name, agent.thinking), ("a", "low"))
+        self.assertEqual(agent.name, "a")
         prompt = agent.prompt
         self.assertEqual((prompt.override, prompt.context_injection), ("Common.", "never"))
         self.assertEqual((prompt.max_chars_per_file, prompt.max_chars, prompt.persona), (100, 200, None))
@@ -103,11 +102,10 @@ class InheritanceTests(SynchronousTestCase):
             context_injection="always",
             bootstrap_max_chars=1,
             bootstrap_total_max_chars=2,
-            thinking_default="off",
         )
         agent = directory(own, defaults=self.common).default
         self.assertEqual((agent.model, agent.model_policy.allow), (ModelChoice("big/model"), ()))
-        self.assertEqual((agent.name, agent.thinking), ("Countess", "off"))
+        self.assertEqual(agent.name, "Countess")
         prompt = agent.prompt
         self.assertEqual((prompt.override, prompt.context_injection), ("Own.", "always"))
         self.assertEqual((prompt.persona, prompt.theme), ("Countess", "dry"))

@@ -217,12 +217,12 @@ class InertTests(ParseCase):
     """Keys of OpenClaw that have no effect here."""
 
     def test_sections_and_keys_are_named_once(self) -> None:
-        text = "{channels: {}, cron: {}, meta: {}, $schema: 'x', tools: {web: {}}, gateway: {roles: {}}}"
+        text = "{channels: {}, cron: {}, meta: {}, $schema: 'x', tools: {web: {}}, gateway: {push: {}}}"
         self.assertEqual(
             [warning.message for warning in self.loaded(text).warnings],
             [
                 "these sections belong to parts this gateway does not have: channels, cron",
-                "these keys have no effect here yet: gateway.roles, tools.web",
+                "accepted, but without effect in this version: gateway.push, tools.web",
             ],
         )
 

@@ -4,8 +4,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.sampling import fits, with_defaults
+from tests.config.cases import ParseCase, written
 
-__all__ = ["DefaultsTests"]
+__all__ = ["DefaultsTests", "ParamsTests"]
+
+PLACES = (
+    "agents.defaults.params",
+    "agents.defaults.models.m.params",
+    "agents.entries.main.params",
+    "models.providers.p.params",
+)
 
 
 class DefaultsTests(SynchronousTestCase):
@@ -31,3 +39,22 @@ class DefaultsTests(SynchronousTestCase):
     def test_nothing_is_unset(self) -> None:
         self.assertEqual(with_defaults(Sampling(), {"temperature": None}), Sampling())
         self.assertTrue(fits("temperature", None))
+
+
+class ParamsTests(ParseCase):
+    """What `params` hold is looked at when the file is read."""
+
+    def test_parameters_without_effect_are_named(self) -> None:
+        for place in PLACES:
+            warnings = self.warnings(written(place, "{temperature: 1, cacheRetention: 'long', top_k: 4}"))
+            self.assertEqual([*warnings], [""], place)
+            self.assertIn(f"{place}.cacheRetention, {place}.top_k", warnings[""])
+
+    def test_values_of_the_wrong_type_are_named(self) -> None:
+        for place in PLACES:
+            warnings = self.warnings(written(place, "{temperature: 'warm', maxTokens: 1.5, seed: 3}"))
+            self.assertEqual([*warnings], [f"{place}.temperature", f"{place}.maxTokens"])
+
+    def test_good_ones_are_not_spoken_of(self) -> None:
+        for place in PLACES:
+            self.assertEqual(self.warnings(written(place, "{topP: 0.5, stop: 'END', seed: 3}")), {})

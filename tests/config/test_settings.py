@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.inert import INERT
+from openclaw_twisted.config.pending import LABEL, PENDING
 from openclaw_twisted.config.settings import GatewaySettings, Settings
+from tests.config.structs import Key, keys
 
 __all__ = ["ReferencePageTests", "StructTests"]
 
@@ -22,47 +24,6 @@ ROW = re.compile(
     r"^\| `(?P<key>[^`]+)` \| (?P<value>.*?) \| (?P<default>.*?) \| (?P<description>.*) \|$", re.MULTILINE
 )
 WRITTEN_AS_TEXT = {"statelessRetention": "24h", "pruneAfter": "30d"}
-
-
-class Key(NamedTuple):
-    """A field of a settings struct, with the path of the section it stands in."""
-
-    section: str
-    field: inspect.Field
-    inner: type[msgspec.Struct] | None
-
-
-def keys(struct: type[msgspec.Struct], section: str = "") -> Iterator[Key]:
-    """Yield every key there is, each struct once."""
-    seen = set[type]()
-
-    def inside(kind: inspect.StructType, section: str) -> Iterator[Key]:
-        seen.add(kind.cls)
-        for field in kind.fields:
-            inner, suffix = struct_in(field.type)
-            yield Key(section, field, inner.cls if inner else None)
-            if inner and inner.cls not in seen:
-                yield from inside(inner, f"{section}.{field.encode_name}{suffix}".lstrip("."))
-
-    kind = inspect.type_info(struct)
-    assert isinstance(kind, inspect.StructType)
-    yield from inside(kind, section)
-
-
-def struct_in(kind: Any) -> tuple[inspect.StructType | None, str]:
-    """Return the struct inside a field's type, and what its path gets appended."""
-    match kind:
-        case inspect.Metadata():
-            return struct_in(kind.type)
-        case inspect.UnionType():
-            return struct_in(next(item for item in kind.types if not isinstance(item, inspect.NoneType)))
-        case inspect.DictType():
-            return struct_in(kind.value_type)[0], ".<id>"
-        case inspect.VarTupleType():
-            return struct_in(kind.item_type)[0], "[]"
-        case inspect.StructType():
-            return kind, ""
-    return None, ""
 
 
 def shown_default(field: inspect.Field) -> str:
@@ -75,7 +36,22 @@ def shown_default(field: inspect.Field) -> str:
     value = WRITTEN_AS_TEXT.get(field.encode_name, value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return f"`{msgspec.json.encode(value).decode().replace(',', ', ')}`"
+    return f"`{shown(value)}`"
+
+
+def shown_mark(key: Key) -> str:
+    """Return what the page says of a key that is not in effect yet, and what holds instead."""
+    if not key.pending:
+        return ""
+    holds: Any = PENDING.get(key.owner, {}).get(key.field.encode_name, LABEL)
+    if holds is LABEL or holds is msgspec.UNSET or isinstance(holds, dict | msgspec.Struct):
+        return " *Not in effect yet.*"
+    return f" *Not in effect yet: `{shown(holds)}` holds.*"
+
+
+def shown(value: object) -> str:
+    """Return a value as the page has it."""
+    return msgspec.json.encode(value).decode().replace(",", ", ")
 
 
 class StructTests(SynchronousTestCase):
@@ -125,7 +101,7 @@ class ReferencePageTests(SynchronousTestCase):
             assert isinstance(key.field.type, inspect.Metadata)
             description = (key.field.type.extra_json_schema or {})["description"]
             default = "" if key.inner else shown_default(key.field)
-            yield place, (default, description)
+            yield place, (default, f"{description}{shown_mark(key)}")
 
     def has_its_own_section(self, section: str, key: str) -> bool:
         path = f"{section}.{key}".lstrip(".").replace("models.local", "models.providers.local")

@@ -48,10 +48,15 @@ class RealFileTests(ParseCase):
         self.assertEqual(read.models.providers["team"].headers["X-Route"], Secret("north"))
         self.assertEqual(read.models.providers["team"].models[0].cost.output, 10)
         self.assertEqual(read.agents.defaults.thinking_default, "ultra")
+        self.assertEqual(read.agents.defaults.timeout_seconds, 0)
         self.assertEqual(read.agents.entries["ops"].context_injection, "never")
         self.assertEqual(read.session.maintenance.prune_after_seconds, 45 * 86400)
         self.assertEqual(read.tools.also_allow, ("group:memory",))
         self.assertIn("models.providers.team.apiKey", [warning.path for warning in loaded.warnings])
+
+    def test_openclaws_own_limit_of_a_run_is_taken_as_it_is(self) -> None:
+        read = self.settings("{agents: {defaults: {timeoutSeconds: 172800}}}")
+        self.assertEqual(read.agents.defaults.timeout_seconds, 48 * 3600)
 
     def test_the_quickstart_holds_no_surprises(self) -> None:
         text = (Path(__file__).parents[2] / "examples" / "quickstart.json5").read_text(encoding="utf-8")
