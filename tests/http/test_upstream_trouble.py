@@ -14,7 +14,7 @@ from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.providers.failover import Failover
 from openclaw_twisted.sse import encode
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
-from tests.http.door import DoorCase, data_of, text_of
+from tests.http.door import DoorCase, Events, data_of, text_of
 
 Behaviour = Callable[[UpstreamCall], object]
 KEY = "sk-the-gateways-own-key"
@@ -34,16 +34,6 @@ def empty(call: UpstreamCall) -> None:
     call.end()
 
 
-def half(end: Callable[[UpstreamCall], object]) -> Behaviour:
-    """Send the beginning of an answer, then `end` it when the gateway had time to pass it on."""
-
-    def behave(call: UpstreamCall) -> None:
-        call.stream(chunk({"content": "half"}))
-        real_reactor().callLater(0.02, end, call)
-
-    return behave
-
-
 class Plain(Protocol):
     """A server without TLS: what it hears makes no sense to it."""
 
@@ -61,14 +51,14 @@ class TroubleCase(DoorCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
 
     def open_door(
-        self, base_url: str | None = None, *, fallback: str | None = None, first_byte_seconds: float = 0.1
+        self, base_url: str | None = None, *, fallback: str | None = None, patience_seconds: float = 5
     ) -> None:
         def provider(url: str) -> ProviderSettings:
             return ProviderSettings(
                 base_url=url,
                 api_key=Secret(KEY),
-                first_byte_timeout_seconds=first_byte_seconds,
-                idle_timeout_seconds=0.1,
+                first_byte_timeout_seconds=patience_seconds,
+                idle_timeout_seconds=patience_seconds,
             )
 
         providers = {"mock": provider(base_url or self.upstream.base_url)}
@@ -88,8 +78,6 @@ class BeforeTheFirstByte(TroubleCase):
         table: list[tuple[Behaviour, int, str]] = [
             (UpstreamCall.hang_up, 502, "upstream_unavailable"),
             (UpstreamCall.reset, 502, "upstream_unavailable"),
-            (nothing, 504, "upstream_timeout"),
-            (lambda call: call.stream(), 504, "upstream_timeout"),
             (status(429, retry_after="7"), 429, "upstream_rate_limited"),
             (status(500, b"<html>oops</html>"), 502, "upstream_unavailable"),
             (status(502), 502, "upstream_unavailable"),
@@ -111,15 +99,23 @@ class BeforeTheFirstByte(TroubleCase):
             (lambda call: call.stream(encode(b"garbage")), 502, "upstream_unavailable"),
             (empty, 502, "upstream_unavailable"),
         ]
-        for at, (behaviour, code, name) in enumerate(table):
-            self.upstream.behaviour = behaviour
-            answer = await self.chat()
-            self.assertEqual((answer.status, answer.error["code"]), (code, name), at)
-            self.assertNotIn(KEY, answer.text)
-            self.assertLess(len(answer.text), 2500)
-            _, events = await self.stream()
-            *_, error, done = await events.rest()
-            self.assertEqual((data_of(error)["error"]["code"], done), (name, "data: [DONE]"), at)
+        for behaviour, code, name in table:
+            await self.assert_told(behaviour, code, name)
+
+    async def test_silence(self) -> None:
+        self.open_door(patience_seconds=0.05)
+        for behaviour in (nothing, UpstreamCall.stream):
+            await self.assert_told(behaviour, 504, "upstream_timeout")
+
+    async def assert_told(self, behaviour: Behaviour, code: int, name: str) -> None:
+        self.upstream.behaviour = behaviour
+        answer = await self.chat()
+        self.assertEqual((answer.status, answer.error["code"]), (code, name), answer.text)
+        self.assertNotIn(KEY, answer.text)
+        self.assertLess(len(answer.text), 2500)
+        _, events = await self.stream()
+        *_, error, done = await events.rest()
+        self.assertEqual((data_of(error)["error"]["code"], done), (name, "data: [DONE]"))
 
     async def test_retry_after_is_passed_on_within_bounds(self) -> None:
         self.open_door()
@@ -130,7 +126,7 @@ class BeforeTheFirstByte(TroubleCase):
     async def test_a_port_where_nobody_listens_within_five_seconds(self) -> None:
         base_url = self.upstream.base_url
         await self.upstream.stop()
-        self.open_door(base_url, first_byte_seconds=5)
+        self.open_door(base_url)
         began = time.monotonic()
         answer = await self.chat()
         self.assertEqual((answer.status, answer.error["code"]), (502, "upstream_unavailable"))
@@ -139,7 +135,7 @@ class BeforeTheFirstByte(TroubleCase):
     async def test_a_server_that_speaks_no_tls(self) -> None:
         port = real_reactor().listenTCP(0, Factory.forProtocol(Plain), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        self.open_door(f"https://127.0.0.1:{port.getHost().port}/v1", first_byte_seconds=5)
+        self.open_door(f"https://127.0.0.1:{port.getHost().port}/v1")
         answer = await self.chat()
         self.assertEqual((answer.status, answer.error["code"]), (502, "upstream_unavailable"))
 
@@ -184,32 +180,51 @@ def answer_ok(call: UpstreamCall) -> None:
 class OnTheWay(TroubleCase):
     async def test_half_an_answer_is_never_an_answer(self) -> None:
         self.open_door()
-        ends: list[tuple[Callable[[UpstreamCall], object], str]] = [
-            (UpstreamCall.hang_up, "upstream_unavailable"),
-            (UpstreamCall.reset, "upstream_unavailable"),
-            (UpstreamCall.end, "upstream_unavailable"),
-            (lambda call: call.event(b"data: [DONE]\n\n"), "upstream_unavailable"),
-            (lambda call: call.event(b"data: {garbage\n\n"), "upstream_unavailable"),
-            (lambda call: call.event(b'data: {"error":{"message":"boom"}}\n\n'), "upstream_unavailable"),
-            (lambda call: call.send(b"not a chunk\r\n"), "upstream_unavailable"),
-            (nothing, "upstream_timeout"),
+        ends: list[Behaviour] = [
+            UpstreamCall.hang_up,
+            UpstreamCall.reset,
+            UpstreamCall.end,
+            lambda call: call.event(b"data: [DONE]\n\n"),
+            lambda call: call.event(b"data: {garbage\n\n"),
+            lambda call: call.event(b'data: {"error":{"message":"boom"}}\n\n'),
+            lambda call: call.send(b"not a chunk\r\n"),
         ]
-        for at, (end, name) in enumerate(ends):
-            self.upstream.behaviour = half(end)
-            user = f"user-{at}"
-            _, events = await self.stream(user=user)
-            heard = await events.rest()
-            self.assertEqual(text_of(heard[:-2]), "half", at)
-            self.assertEqual(data_of(heard[-2])["error"]["code"], name, at)
-            self.assertEqual(heard[-1], "data: [DONE]")
-            kept = await self.door.runs.store.history(f"agent:main:openai-user:{user}")
-            self.assertEqual(
-                [(row.message.role, row.interrupted) for row in kept], [("user", False), ("assistant", True)]
-            )
-            answer = await self.chat()
-            self.assertEqual(answer.error["code"], name, at)
-            self.upstream.behaviour = answer_ok
-            self.assertEqual((await self.chat(user=user)).status, 200)
+        for at, end in enumerate(ends):
+            await self.assert_interrupted(end, "upstream_unavailable", f"user-{at}")
+
+    async def test_silence_is_no_answer_either(self) -> None:
+        self.open_door(patience_seconds=0.05)
+        await self.assert_interrupted(nothing, "upstream_timeout", "ann")
+
+    async def assert_interrupted(self, end: Behaviour, name: str, user: str) -> None:
+        """Say that half an answer is told, kept and marked as one, and that the next turn works."""
+        _, events = await self.stream_half(end, user=user)
+        heard = await events.rest()
+        self.assertEqual(text_of(heard[:-2]), "half")
+        self.assertEqual(data_of(heard[-2])["error"]["code"], name)
+        self.assertEqual(heard[-1], "data: [DONE]")
+        kept = await self.door.runs.store.history(f"agent:main:openai-user:{user}")
+        marks = [(row.message.role, row.interrupted) for row in kept]
+        self.assertEqual(marks, [("user", False), ("assistant", True)])
+        whole = Deferred.fromCoroutine(self.chat())
+        await self.end_half(end)
+        self.assertEqual((await whole).error["code"], name)
+        self.upstream.behaviour = answer_ok
+        self.assertEqual((await self.chat(user=user)).status, 200)
+
+    async def stream_half(self, end: Behaviour, user: str) -> tuple[Any, Events]:
+        self.upstream.behaviour = None
+        streaming = await self.stream(user=user)
+        await self.end_half(end)
+        return streaming
+
+    async def end_half(self, end: Behaviour) -> None:
+        """Send the beginning of an answer, and `end` it when the gateway has heard it."""
+        call = await self.upstream.calls.get()
+        call.stream(chunk({"content": "half"}))
+        (run,) = self.door.runs.runner.active()
+        await self.until(lambda: run.reply.text == "half")
+        end(call)
 
     async def test_an_answer_without_done_after_its_finish_is_whole(self) -> None:
         self.open_door()
