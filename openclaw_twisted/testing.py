@@ -36,7 +36,7 @@ from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.runner import Abilities, Runner
+from openclaw_twisted.runs.runner import Abilities, Runner, RunSummary
 from openclaw_twisted.sessions.memory import MemoryStore
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.sse import DONE, encode
@@ -81,10 +81,10 @@ class Collector:
 class MemoryRuns:
     """A runner with its abilities in memory: a scripted provider, a memory store, a clock you advance.
 
-    `clock` is for those who need real time with it.
+    `clock` is for those who need real time with it, `observe` for those who count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whatever a test may want to put in its place
         self,
         *scripts: Any,
         provider: Provider | None = None,
@@ -92,6 +92,7 @@ class MemoryRuns:
         keep_stateless: bool = True,
         system_prompt: str = "",
         clock: Any = None,
+        observe: Callable[[RunSummary], object] = lambda _summary: None,
     ) -> None:
         self.clock = clock if clock is not None else Clock()
         self.provider = Scripted(*scripts)
@@ -104,7 +105,7 @@ class MemoryRuns:
             store=self.store,
             keep_stateless=keep_stateless,
         )
-        self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds)
+        self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds, observe=observe)
 
     async def _prompt(self, _agent_id: str) -> str:
         return self.prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -13,7 +14,14 @@ from openclaw_twisted.auth.credentials import MAX_SECRET_BYTES, Credential
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.scopes import ALL
 from openclaw_twisted.config.settings import AuthMode, AuthSettings, Secret
-from openclaw_twisted.errors import ConfigError, ForbiddenError, Problem, UnauthorizedError
+from openclaw_twisted.errors import (
+    ConfigError,
+    ForbiddenError,
+    GatewayError,
+    Problem,
+    RateLimitedError,
+    UnauthorizedError,
+)
 
 __all__ = ["SHARED_SECRET", "Gate", "Identity"]
 
@@ -42,14 +50,17 @@ class Gate:
         *,
         generated_token: Secret | None = None,
         trusted_proxies: TrustedProxies | None = None,
+        observe: Callable[[GatewayError], object] = lambda _error: None,
     ) -> None:
         """`generated_token` stands in where mode `token` has none configured.
 
+        `observe` hears why an attempt to log in was refused; who offers nothing has not tried.
         Raises `ConfigError` when the mode lacks what it needs.
         """
         self.mode: AuthMode = settings.resolved_mode
         self._limiter = limiter
         self._proxy = settings.trusted_proxy
+        self._observe = observe
         self._told_unattributed = False
         self._digest = b""
         if self.mode == "token":
@@ -72,8 +83,16 @@ class Gate:
             self._tell_unattributed(client)
         if self.mode == "none":
             return self._nobody_asked(client)
-        if self.mode == "trusted-proxy":
-            return self._vouched_for(credential, client)
+        try:
+            if self.mode == "trusted-proxy":
+                return self._vouched_for(credential, client)
+            return self._holder(credential, client, limiter_scope)
+        except (UnauthorizedError, RateLimitedError) as error:
+            if self._offers(credential):
+                self._observe(error)
+            raise
+
+    def _holder(self, credential: Credential, client: ClientAddress, limiter_scope: str) -> Identity:
         self._limiter.check(limiter_scope, client)
         if credential.secret is None:
             raise UnauthorizedError(_UNAUTHORIZED)
@@ -102,6 +121,11 @@ class Gate:
         if not user or (proxy.allow_users and user not in proxy.allow_users):
             raise UnauthorizedError(_UNAUTHORIZED)
         return Identity(user)
+
+    def _offers(self, credential: Credential) -> bool:
+        if self.mode == "trusted-proxy":
+            return bool(credential.headers.hasHeader(self._proxy.user_header or ""))
+        return credential.secret is not None
 
     def _tell_unattributed(self, client: ClientAddress) -> None:
         if not self._told_unattributed:

@@ -35,6 +35,11 @@ class Catalog:
             async for events in answer:
                 yield events
 
+    def provider_id(self, model: str) -> str:
+        """Return the id of the provider that is asked for `model`, empty when there is none."""
+        provider_id = self._aliases.get(model, model).partition("/")[0]
+        return provider_id if provider_id in self._providers else ""
+
     def _find(self, model: str) -> tuple[Provider, str]:
         model = self._aliases.get(model, model)
         provider_id, slash, name = model.partition("/")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from random import random
+from typing import Literal
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -32,11 +33,14 @@ from openclaw_twisted.errors import (
 )
 from openclaw_twisted.events import ProviderEvent
 
-__all__ = ["Failover"]
+__all__ = ["Failover", "Then"]
 
 TRIES = 2
 RETRY_SECONDS = 0.25
 BUDGET_SECONDS = 5.0
+
+Then = Literal["retry", "fallback", "give up"]
+"""What follows a failure."""
 
 _LASTING = (UpstreamAuthError, UpstreamRateLimitError, UpstreamRejectedError, UpstreamTimeoutError)
 
@@ -45,7 +49,8 @@ class Failover:
     """A provider that asks another one for `model`, then for each of `fallbacks`.
 
     `retry_seconds` is the moment before the second try, up to twice as long by `jitter`, which gives a
-    number from 0 to 1, so that many gateways do not try again in the same moment.
+    number from 0 to 1, so that many gateways do not try again in the same moment. `observe` hears of every
+    failure: the model, the error, and what follows.
     """
 
     _log = Logger()
@@ -57,11 +62,13 @@ class Failover:
         *,
         retry_seconds: float = RETRY_SECONDS,
         jitter: Callable[[], float] = random,
+        observe: Callable[[str, GatewayError, Then], object] = lambda _model, _error, _then: None,
     ) -> None:
         self._provider = provider
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._jitter = jitter
+        self._observe = observe
 
     def check(self, model: str) -> None:
         """Raise what the provider behind knows."""
@@ -80,21 +87,28 @@ class Failover:
                         answered = True
                         yield events
             except (UpstreamError, ModelNotReadyError, NoProviderError, AgentNotFoundError) as error:
-                if answered or isinstance(error, UpstreamRejectedError):
-                    raise
                 tries += 1
                 spent = self._clock.seconds() - began_at
-                if tries < TRIES and _passing(error) and spent + 2 * self._retry_seconds < BUDGET_SECONDS:
+                final = answered or isinstance(error, UpstreamRejectedError)
+                then: Then = "give up" if final else self._then(error, tries, spent, alone=len(models) == 1)
+                self._observe(models[0], error, then)
+                if then == "give up":
+                    raise
+                if then == "retry":
                     self._tell(models[0], models[0], error)
                     await deferLater(self._clock, self._retry_seconds * (1 + self._jitter()))
                     continue
-                if len(models) == 1:
-                    raise
                 self._tell(models[0], models[1], error)
                 del models[0]
                 tries, began_at = 0, self._clock.seconds()
             else:
                 return
+
+    def _then(self, error: GatewayError, tries: int, spent_seconds: float, *, alone: bool) -> Then:
+        in_time = spent_seconds + 2 * self._retry_seconds < BUDGET_SECONDS
+        if tries < TRIES and in_time and _passing(error):
+            return "retry"
+        return "give up" if alone else "fallback"
 
     def _tell(self, model: str, following: str, error: GatewayError) -> None:
         self._log.warn(

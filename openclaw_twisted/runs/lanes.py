@@ -98,6 +98,11 @@ class Lanes:
         self._max_waiting_in_lane = max_waiting_in_lane
         self._waiting = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._waiting
+
     def admit(self, lane: str) -> None:
         """Raise `OverloadedError` when a run on `lane` would have to wait and too many wait already."""
         turnstile = self._lanes.get(lane)

@@ -13,7 +13,7 @@ any text leaves its session as it was, so that trying again does not double the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -22,7 +22,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from openclaw_twisted.boundaries import ModelRequest, Provider, RunRecord, RunStatus, SessionStore, TurnRecord
+from openclaw_twisted.boundaries import (
+    Listener,
+    ModelRequest,
+    Provider,
+    RunRecord,
+    RunStatus,
+    SessionStore,
+    TurnRecord,
+)
 from openclaw_twisted.content import Message
 from openclaw_twisted.errors import (
     CancelledRunError,
@@ -33,14 +41,14 @@ from openclaw_twisted.errors import (
     StorageError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
+from openclaw_twisted.events import RunEvent, RunFailed, RunFinished, RunStarted
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.lifecycle import new_lifecycle
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
 
-__all__ = ["Abilities", "Run", "Runner"]
+__all__ = ["Abilities", "Run", "RunSummary", "Runner"]
 
 NO_MODEL = (
     "No model is configured. Set agents.defaults.model and its provider under models.providers, "
@@ -70,7 +78,9 @@ class Run:
         self.lifecycle = new_lifecycle()
         self.reply = Reply()
         self.added: tuple[Message, ...] = ()
+        self.asked_at = 0.0
         self.started_at = 0.0
+        self.began_at: float | None = None
         self.stopped_by: GatewayError | None = None
         self.work: Deferred[RunFinished] | None = None
         self._audience = 0
@@ -128,18 +138,60 @@ class Run:
         self._waiting.remove(waiter)
 
 
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run went, for whoever counts; times in seconds from when it was asked for.
+
+    `first_token_seconds` is None when no answer began.
+    """
+
+    agent_id: str
+    status: RunStatus
+    seconds: float
+    first_token_seconds: float | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Beginning:
+    """Notes when a run's answer begins, and then leaves, so that the rest of it costs nothing more."""
+
+    def __init__(self, run: Run, clock: IReactorTime) -> None:
+        self._run = run
+        self._clock = clock
+        self._subscription = run.feed.subscribe(self)
+
+    def run_events(self, events: Sequence[RunEvent]) -> None:
+        """Hear a batch."""
+        if isinstance(events[0], RunStarted):
+            return
+        if not isinstance(events[0], RunFinished | RunFailed):
+            self._run.began_at = self._clock.seconds()
+        self._subscription.cancel()
+
+
+_fits: type[Listener] = _Beginning
+
+
 class Runner:
     """Runs agents: the only way from a door to a model."""
 
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, abilities: Abilities, lanes: Lanes, *, now: Callable[[], float]
+        self,
+        clock: IReactorTime,
+        abilities: Abilities,
+        lanes: Lanes,
+        *,
+        now: Callable[[], float],
+        observe: Callable[[RunSummary], object] = lambda _summary: None,
     ) -> None:
+        """`now` gives seconds since the epoch; `observe` hears of every run that has ended."""
         self._clock = clock
         self._abilities = abilities
         self._lanes = lanes
         self._now = now
+        self._observe = observe
         self._runs: dict[str, Run] = {}
         self._draining = False
         self._idle: Deferred[None] | None = None
@@ -155,6 +207,7 @@ class Runner:
         self._check(request.models)
         self._lanes.admit(str(request.session_key))
         run = Run(request)
+        run.asked_at = self._clock.seconds()
         self._runs[request.run_id] = run
         run.work = Deferred.fromCoroutine(self._work(run))
         run.work.addBoth(self._ended, run, self._limit(run))
@@ -167,6 +220,16 @@ class Runner:
     def active(self) -> tuple[Run, ...]:
         """Return the runs that have not ended, oldest first."""
         return tuple(self._runs.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for their turn or for a place."""
+        return self._lanes.waiting
+
+    @property
+    def running(self) -> int:
+        """How many runs have their turn and have not ended."""
+        return len(self._runs) - self._lanes.waiting
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more, wait up to `seconds` for what runs, then stop the rest."""
@@ -200,6 +263,7 @@ class Runner:
             run.lifecycle.begin()
             run.started_at = self._now()
             run.feed.publish((RunStarted(run.started_at),))
+            _Beginning(run, self._clock)
             try:
                 await ask(self._abilities.provider, await self._question(run), feed=run.feed, reply=run.reply)
             except CancelledError:
@@ -312,4 +376,14 @@ class Runner:
             model=run.request.models[0],
             seconds=self._now() - run.started_at if run.started_at else 0.0,
             tokens=usage.total_tokens if usage else "?",
+        )
+        self._observe(
+            RunSummary(
+                agent_id=run.request.agent_id,
+                status=run.status,
+                seconds=self._clock.seconds() - run.asked_at,
+                first_token_seconds=None if run.began_at is None else run.began_at - run.asked_at,
+                prompt_tokens=usage.prompt_tokens if usage else 0,
+                completion_tokens=usage.completion_tokens if usage else 0,
+            )
         )

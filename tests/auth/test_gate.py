@@ -22,7 +22,14 @@ class GateTestCase(SynchronousTestCase):
 
     def gate(self, auth: AuthSettings, *, generated_token: Secret | None = None) -> Gate:
         limiter = FailureLimiter(auth.rate_limit, Clock().seconds)
-        return Gate(auth, limiter, generated_token=generated_token, trusted_proxies=self.trusted)
+        self.refusals: list[str | None] = []
+        return Gate(
+            auth,
+            limiter,
+            generated_token=generated_token,
+            trusted_proxies=self.trusted,
+            observe=lambda error: self.refusals.append(error.code),
+        )
 
     def knock(self, gate: Gate, peer: str = REMOTE, **fields: str | bytes) -> Identity:
         """Do what the HTTP door does with a request that has these headers."""
@@ -77,6 +84,16 @@ class SharedSecretTests(GateTestCase):
         self.assertEqual(
             self.knock(self.door, "203.0.113.10", authorization=f"Bearer {TOKEN}").name, "operator"
         )
+
+    def test_refused_attempts_are_told(self):
+        self.refused(self.door)
+        self.knock(self.door, authorization=f"Bearer {TOKEN}")
+        self.assertEqual(self.refusals, [])
+        for _ in range(10):
+            self.refused(self.door, authorization="Bearer wrong")
+        self.assertRaises(RateLimitedError, self.knock, self.door, authorization=f"Bearer {TOKEN}")
+        self.assertRaises(RateLimitedError, self.knock, self.door)
+        self.assertEqual(self.refusals, ["unauthorized"] * 10 + ["rate_limited"])
 
     def test_malformed_offers_are_attempts_too(self):
         for _ in range(10):
@@ -191,6 +208,12 @@ class TrustedProxyTests(GateTestCase):
         door = self.door(TrustedProxySettings(user_header="x-user", allow_users=("nick",)))
         self.assertEqual(self.knock(door, "10.0.0.1", x_user="nick").name, "nick")
         self.refused(door, "10.0.0.1", x_user="Nick")
+
+    def test_who_is_named_in_vain_has_tried_and_who_is_not_has_not(self):
+        door = self.door()
+        self.refused(door, "203.0.113.9", x_forwarded_user="nick")
+        self.refused(door, "10.0.0.1", x_forwarded_proto="https")
+        self.assertEqual(self.refusals, ["unauthorized"])
 
     def test_a_token_does_not_help(self):
         door = self.gate(AuthSettings(mode="trusted-proxy", token=Secret(TOKEN), trusted_proxy=self.proxy))

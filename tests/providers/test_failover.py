@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.boundaries import ModelRequest
 from openclaw_twisted.errors import (
     AgentNotFoundError,
+    GatewayError,
     ModelNotReadyError,
     UpstreamAuthError,
     UpstreamError,
@@ -17,7 +18,7 @@ from openclaw_twisted.errors import (
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.catalog import Catalog
-from openclaw_twisted.providers.failover import BUDGET_SECONDS, RETRY_SECONDS, TRIES, Failover
+from openclaw_twisted.providers.failover import BUDGET_SECONDS, RETRY_SECONDS, TRIES, Failover, Then
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.testing import user
 
@@ -27,6 +28,7 @@ class FailoverCase(SynchronousTestCase):
         self.first, self.second = Scripted(), Scripted()
         self.catalog = Catalog({"a": self.first, "b": self.second}, aliases={"quick": "b/small"})
         self.heard: list[ProviderEvent] = []
+        self.failures: list[tuple[str, str | None, Then]] = []
         self.clock = Clock()
 
     def ask(self, *models: str) -> Deferred[None]:
@@ -35,8 +37,12 @@ class FailoverCase(SynchronousTestCase):
 
     async def _listen(self, request: ModelRequest) -> None:
         batch: Sequence[ProviderEvent]
-        async for batch in Failover(self.catalog, self.clock, jitter=lambda: 0.0).respond(request):
+        failover = Failover(self.catalog, self.clock, jitter=lambda: 0.0, observe=self._failed)
+        async for batch in failover.respond(request):
             self.heard += batch
+
+    def _failed(self, model: str, error: GatewayError, then: Then) -> None:
+        self.failures.append((model, error.code, then))
 
 
 class Naming(FailoverCase):
@@ -55,6 +61,35 @@ class Naming(FailoverCase):
             with self.assertRaises(AgentNotFoundError, msg=name) as caught:
                 self.catalog.check(name)
             self.assertIn("a, b", caught.exception.message)
+
+    def test_whose_model_it_is(self) -> None:
+        names = ("a/meta/llama-3", "quick", "c/m", "a", "")
+        self.assertEqual([self.catalog.provider_id(name) for name in names], ["a", "b", "", "a", ""])
+
+
+class Counting(FailoverCase):
+    def test_every_failure_is_told_with_what_follows(self) -> None:
+        self.first.add([UpstreamError("1")], [UpstreamTimeoutError("2")])
+        self.second.add([UpstreamAuthError("3")])
+        asking = self.ask("a/m", "b/m")
+        self.clock.advance(RETRY_SECONDS)
+        self.failureResultOf(asking, UpstreamAuthError)
+        told: list[tuple[str, str | None, Then]] = [
+            ("a/m", "upstream_unavailable", "retry"),
+            ("a/m", "upstream_timeout", "fallback"),
+            ("b/m", "upstream_auth", "give up"),
+        ]
+        self.assertEqual(self.failures, told)
+
+    def test_so_is_one_in_the_middle_of_an_answer(self) -> None:
+        self.first.add([[TextDelta("half")], UpstreamError("gone")])
+        self.failureResultOf(self.ask("a/m", "b/m"), UpstreamError)
+        self.assertEqual(self.failures, [("a/m", "upstream_unavailable", "give up")])
+
+    def test_an_answer_is_no_failure(self) -> None:
+        self.first.add(reply("ok"))
+        self.successResultOf(self.ask("a/m"))
+        self.assertEqual(self.failures, [])
 
 
 class Trying(FailoverCase):

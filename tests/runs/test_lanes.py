@@ -135,6 +135,7 @@ class Admission(SynchronousTestCase):
         visits = [Visit(lanes, lane, []) for lane in "ab"]
         with self.assertRaises(OverloadedError):
             lanes.admit("c")
+        self.assertEqual(lanes.waiting, 1)
         for visit in visits:
             visit.leave.callback(None)
         lanes.admit("c")

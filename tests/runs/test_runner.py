@@ -20,7 +20,7 @@ from openclaw_twisted.events import RunFailed, RunFinished, RunStarted, TextDelt
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.failover import Failover
 from openclaw_twisted.providers.scripted import Pause, Scripted, reply
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.runner import Run, RunSummary
 from openclaw_twisted.sessions.memory import MemoryStore
 from openclaw_twisted.testing import Collector, MemoryRuns, run_request, user
 
@@ -214,6 +214,66 @@ class Failing(RunnerCase):
     def test_a_failure_that_cannot_be_recorded_is_still_told(self) -> None:
         runs = MemoryRuns([UpstreamError("no")], store=BrokenStore())
         self.failureResultOf(runs.runner.start(run_request(key=self.KEY)).result(), UpstreamError)
+
+
+class Counting(RunnerCase):
+    KEY = "agent:main:chat"
+
+    def setUp(self) -> None:
+        self.seen: list[RunSummary] = []
+
+    def times(self) -> list[tuple[str, float, float | None]]:
+        return [(summary.status, summary.seconds, summary.first_token_seconds) for summary in self.seen]
+
+    def test_a_run_is_told_whole_when_it_has_ended(self) -> None:
+        pauses = Pause(), Pause()
+        runs = MemoryRuns(
+            [pauses[0], [TextDelta("a")], pauses[1], *reply("b", usage=Usage(3, 2, 5))],
+            observe=self.seen.append,
+        )
+        runs.runner.start(run_request())
+        for pause in pauses:
+            runs.clock.advance(1)
+            self.assertEqual(self.seen, [])
+            pause.go_on()
+        told = RunSummary(
+            agent_id="main",
+            status="finished",
+            seconds=2.0,
+            first_token_seconds=1.0,
+            prompt_tokens=3,
+            completion_tokens=2,
+        )
+        self.assertEqual(self.seen, [told])
+
+    def test_waiting_for_a_turn_is_counted_in(self) -> None:
+        pause = Pause()
+        runs = MemoryRuns([pause, *reply("1")], reply("2"), observe=self.seen.append)
+        runs.runner.start(run_request(key=self.KEY))
+        runs.clock.advance(1)
+        runs.runner.start(run_request(key=self.KEY))
+        self.assertEqual((runs.runner.running, runs.runner.waiting), (1, 1))
+        runs.clock.advance(1)
+        pause.go_on()
+        self.assertEqual((runs.runner.running, runs.runner.waiting), (0, 0))
+        self.assertEqual(sorted(self.times()), [("finished", 1.0, 1.0), ("finished", 2.0, 2.0)])
+
+    def test_a_run_without_an_answer_has_no_first_token(self) -> None:
+        runs = MemoryRuns([UpstreamError("no")], reply(), [Pause()], observe=self.seen.append)
+        for _ in range(2):
+            runs.runner.start(run_request())
+        runs.runner.start(run_request()).cancel()
+        self.assertEqual(
+            self.times(), [("failed", 0.0, None), ("finished", 0.0, None), ("cancelled", 0.0, None)]
+        )
+
+    def test_nobody_listens_after_the_first_token(self) -> None:
+        runs = MemoryRuns([[TextDelta("a")], Pause()], [Pause()])
+        begun, silent = (runs.runner.start(run_request()) for _ in range(2))
+        self.assertEqual((len(begun.feed._subscriptions), len(silent.feed._subscriptions)), (0, 1))
+        silent.cancel()
+        self.assertEqual(silent.feed._subscriptions, [])
+        begun.cancel()
 
 
 class Stopping(RunnerCase):
