@@ -10,17 +10,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import openclaw_twisted
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.errors import ModelNotReadyError
 from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.fetching import Fetching
-from openclaw_twisted.providers.local_process import Engine
-from openclaw_twisted.providers.weights import WeightsStore
+from openclaw_twisted.providers.local_process import Engine, llama_engine
+from openclaw_twisted.providers.weights import Weights, WeightsStore
 from openclaw_twisted.testing import real_reactor
 
 # It keeps a connection to the test, which therefore hears when it starts and when it is gone.
@@ -45,7 +46,7 @@ from twisted.internet import reactor, task
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.fetching import Fetching
-from openclaw_twisted.providers.local_process import Engine
+from openclaw_twisted.providers.local_process import Engine, llama_engine
 from openclaw_twisted.providers.weights import WeightsStore
 file, *command = sys.argv[1:]
 store = WeightsStore(reactor, Path("."), sources=())
@@ -192,3 +193,28 @@ class ProcessTests(TestCase):
         process.signalProcess("KILL")
         await parent.ended
         await line.gone
+
+
+class EngineTests(SynchronousTestCase):
+    def test_the_command_and_its_environment(self) -> None:
+        environ = {"PATH": "/bin", "OPENAI_API_KEY": "sk-secret", "OMP_NUM_THREADS": "3", "LC_ALL": "C"}
+        settings = LocalModelSettings(context_tokens=4096, parallel=3, threads=5)
+        weights = Weights(name="mine", path=Path("/models/mine.gguf"))
+        engine = llama_engine(weights, settings, environ)
+        self.assertEqual(engine.command[:2], (sys.executable, "-P"))
+        words = " ".join(engine.command[3:])
+        self.assertEqual(
+            words,
+            "/models/mine.gguf --alias mine --context 4096 --parallel 3 --threads 5 --cache-mib 256",
+        )
+        self.assertEqual(
+            engine.environ,
+            {"PATH": "/bin", "OMP_NUM_THREADS": "3", "LC_ALL": "C", "OMP_WAIT_POLICY": "passive"},
+        )
+
+    def test_a_known_model_brings_its_template(self) -> None:
+        store = WeightsStore(Clock(), Path(), sources=())
+        engine = llama_engine(store.known("qwen2.5-coder-0.5b"), LocalModelSettings(), {})
+        template = Path(engine.command[engine.command.index("--template") + 1])
+        self.assertIn("<|im_start|>", template.read_text())
+        self.assertGreater(int(engine.command[engine.command.index("--threads") + 1]), 0)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.providers.progress_bar import ProgressBar
 from openclaw_twisted.providers.weights import Weights
-from tests.providers.wheels import known_model, write_wheel
+from tests.providers.model_files import known_model, write_wheel
 
 TOTAL = 491_400_064
 
