@@ -70,7 +70,10 @@ def _tailnet_address() -> str:
 
 
 def _tls_context(tls: TlsSettings) -> Any:
-    from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from OpenSSL.SSL import Error as SSLError
+    from twisted.internet.ssl import CertificateOptions
 
     problems = [
         Problem(f"gateway.tls.{key}", "is needed when gateway.tls.enabled is true. Name a PEM file.")
@@ -80,20 +83,18 @@ def _tls_context(tls: TlsSettings) -> Any:
     if problems:
         raise ConfigError("gateway.tls", tuple(problems))
     try:
-        key = KeyPair.load(Path(str(tls.key_path)).expanduser().read_bytes(), _PEM)
-        chain = [
-            Certificate.loadPEM(text).original
-            for text in _certificates(Path(str(tls.cert_path)).expanduser().read_bytes())
-        ]
-        return CertificateOptions(privateKey=key.original, certificate=chain[0], extraCertChain=chain[1:])
-    except Exception as error:
+        # Twisted's annotations still name pyOpenSSL's objects, which pyOpenSSL itself deprecates.
+        key: Any = load_pem_private_key(_read(tls.key_path), password=None)
+        certificates: list[Any] = x509.load_pem_x509_certificates(_read(tls.cert_path))
+        options = CertificateOptions(
+            privateKey=key, certificate=certificates[0], extraCertChain=certificates[1:]
+        )
+        options.getContext()  # fails here, and not at the first connection, if key and certificate differ
+    except (OSError, SSLError, TypeError, ValueError) as error:
         message = f"the certificate and key cannot be used ({error}). Check both PEM files."
         raise ConfigError("gateway.tls", (Problem("gateway.tls", message),)) from error
+    return options
 
 
-_PEM = 1  # OpenSSL.crypto.FILETYPE_PEM, without importing OpenSSL for it
-_END = b"-----END CERTIFICATE-----"
-
-
-def _certificates(pem: bytes) -> list[bytes]:
-    return [block + _END for block in pem.split(_END)[:-1]]
+def _read(path: str | None) -> bytes:
+    return Path(path or "").expanduser().read_bytes()

@@ -1,0 +1,109 @@
+import datetime as dt
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import treq
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from openclaw_twisted.config.settings import GatewaySettings, TlsSettings
+from openclaw_twisted.errors import ConfigError
+from openclaw_twisted.listening import address_of, endpoint_for, shown
+from openclaw_twisted.testing import real_reactor
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key; return both paths."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return paths
+
+
+class Hello(Resource):
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def render_GET(self, _request: Any) -> bytes:
+        return b"hello"
+
+
+class Addresses(SynchronousTestCase):
+    def test_what_bind_means(self) -> None:
+        table: dict[Any, str] = {"loopback": "127.0.0.1", "auto": "127.0.0.1", "lan": "0.0.0.0"}
+        for bind, address in table.items():
+            self.assertEqual(address_of(GatewaySettings(bind=bind)), address)
+        self.assertEqual(address_of(GatewaySettings(bind="custom", custom_bind_host="::1")), "::1")
+
+    def test_an_address_as_it_stands_in_a_url(self) -> None:
+        for address, text in {"0.0.0.0": "127.0.0.1", "::1": "[::1]", "10.0.0.7": "10.0.0.7"}.items():
+            self.assertEqual(shown(address), text)
+
+    def test_a_tailnet_that_there_is_not(self) -> None:
+        try:
+            address = address_of(GatewaySettings(bind="tailnet"))
+        except ConfigError as error:
+            self.assertIn("gateway.bind", str(error))
+        else:  # a developer's machine may be in one
+            self.assertIn(ipaddress.ip_address(address), ipaddress.ip_network("100.64.0.0/10"))
+
+
+class Encrypted(TestCase):
+    timeout = 10
+
+    async def test_https_with_files_of_ones_own(self) -> None:
+        cert, key = certificate(Path(self.mktemp()))
+        tls = TlsSettings(enabled=True, cert_path=str(cert), key_path=str(key))
+        endpoint = endpoint_for(real_reactor(), GatewaySettings(tls=tls, port=1))
+        endpoint._port = 0  # type: ignore[attr-defined] # a free one; the setting takes none
+        port: Any = await endpoint.listen(Site(Hello()))
+        self.addCleanup(port.stopListening)
+        trusted = trustRootFromCertificates([Certificate.loadPEM(cert.read_bytes())])
+        client = treq.client.HTTPClient(Agent(real_reactor(), BrowserLikePolicyForHTTPS(trusted)))
+        response = await client.get(f"https://127.0.0.1:{port.getHost().port}/")
+        self.assertEqual(await response.text(), "hello")
+        await deferLater(real_reactor(), 0.01)  # the connection closes after its answer
+
+    def test_files_that_cannot_be_used(self) -> None:
+        cert, key = certificate(Path(self.mktemp()))
+        _, other = certificate(Path(self.mktemp()))
+        table = [
+            (TlsSettings(enabled=True), "certPath"),
+            (TlsSettings(enabled=True, cert_path=str(cert), key_path="/nonexistent"), "cannot be used"),
+            (TlsSettings(enabled=True, cert_path=str(key), key_path=str(key)), "cannot be used"),
+            (TlsSettings(enabled=True, cert_path=str(cert), key_path=str(cert)), "cannot be used"),
+            (TlsSettings(enabled=True, cert_path=str(cert), key_path=str(other)), "cannot be used"),
+        ]
+        for tls, said in table:
+            with self.assertRaises(ConfigError) as caught:
+                endpoint_for(real_reactor(), GatewaySettings(tls=tls))
+            self.assertIn(said, str(caught.exception))
