@@ -21,7 +21,6 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
-from twisted.web.client import Agent, readBody
 
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.config.settings import LocalModelSettings
@@ -32,9 +31,10 @@ from openclaw_twisted.providers import local_server
 from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.known_models import KNOWN_MODELS
-from openclaw_twisted.providers.local import Local
+from openclaw_twisted.providers.local import TIMEOUTS, Local
 from openclaw_twisted.providers.local_process import llama_engine
 from openclaw_twisted.providers.local_server import KEY_VARIABLE
+from openclaw_twisted.providers.upstream import Upstream, make_agent
 from openclaw_twisted.providers.weight_sources import WheelMirror
 from openclaw_twisted.providers.weights import Weights, WeightsStore
 from openclaw_twisted.testing import real_reactor, user
@@ -152,10 +152,11 @@ class AnswerTests(EngineCase):
     async def test_nobody_is_answered_without_the_key(self) -> None:
         await self.start()
         endpoint = await self.model.endpoint()
-        url = f"{endpoint.base_url}/chat/completions".encode()
-        response = await Agent(real_reactor()).request(b"POST", url, None, None)
-        await readBody(response)
-        self.assertEqual(response.code, 401)
+        agent, _ = make_agent(real_reactor(), TIMEOUTS, persistent=False)
+        upstream = Upstream(real_reactor(), agent, name="the local model", timeouts=TIMEOUTS)
+        answer = await upstream.post(f"{endpoint.base_url}/chat/completions", {}, b"{}")
+        self.assertEqual(answer.status, 401)
+        self.assertIn(b"error", await answer.read_at_most(1000))
 
     async def test_an_interrupt_at_the_terminal_is_left_to_the_gateway(self) -> None:
         await self.start()

@@ -13,10 +13,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent
 from twisted.web.error import SchemeNotSupported
+from twisted.web.http import FORBIDDEN, FOUND, PARTIAL_CONTENT
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from twisted.web.static import Data, File
-from twisted.web.util import Redirect
 
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.weight_sources import HttpsOnlyAgent, Publisher, WheelMirror
@@ -62,6 +61,41 @@ class Sending(Resource):
         return NOT_DONE_YET
 
 
+class Serving(Resource):
+    """Serves these bytes, and from the middle on if it is able to."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, content: bytes = CONTENT, *, able: bool = True) -> None:
+        super().__init__()
+        self.content = content
+        self.able = able
+
+    def render_GET(self, request: Request) -> bytes:
+        wanted = (request.getHeader(b"range") or b"").removeprefix(b"bytes=").removesuffix(b"-")
+        if not wanted or not self.able:
+            return self.content
+        request.setResponseCode(PARTIAL_CONTENT)
+        last, size = len(self.content) - 1, len(self.content)
+        request.setHeader(b"content-range", b"bytes %s-%d/%d" % (wanted, last, size))
+        return self.content[int(wanted) :]
+
+
+class Status(Resource):
+    """Answers with a status, and with the place where the file is."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setResponseCode(self.status)
+        request.setHeader(b"location", b"/elsewhere")
+        return b""
+
+
 class PublisherTests(StoreCase):
     """The publisher is a web server on the loopback interface, spoken to in the clear."""
 
@@ -89,18 +123,13 @@ class PublisherTests(StoreCase):
         model = msgspec.structs.replace(known_model(url), **changes)
         return self.store(Publisher(real_reactor(), Agent(real_reactor())), model=model)
 
-    def file(self, content: bytes = CONTENT) -> File:
-        path = Path(self.mktemp())
-        path.write_bytes(content)
-        return File(str(path))
-
     def leave_partial(self, content: bytes) -> None:
         (self.state / "models").mkdir(parents=True)
         (self.state / "models" / "tiny.partial").write_bytes(content)
 
     async def test_the_file_is_fetched_with_progress(self) -> None:
         steps = Steps()
-        store = self.serve(self.file())
+        store = self.serve(Serving())
         await store.pull(store.known("tiny"), steps)
         self.assertTrue(store.present(store.known("tiny")))
         self.assertEqual(steps.steps[0], (0, len(CONTENT), "127.0.0.1"))
@@ -108,27 +137,27 @@ class PublisherTests(StoreCase):
         self.assertEqual(steps.steps, sorted(steps.steps))
 
     async def test_a_redirect_is_followed(self) -> None:
-        self.root.putChild(b"elsewhere", self.file())
-        store = self.serve(Redirect(b"/elsewhere"))
+        self.root.putChild(b"elsewhere", Serving())
+        store = self.serve(Status(FOUND))
         await store.pull(store.known("tiny"), silent)
         self.assertTrue(store.present(store.known("tiny")))
 
     async def test_an_earlier_attempt_is_gone_on_with(self) -> None:
         self.leave_partial(CONTENT[:HALF])
-        store = self.serve(self.file())
+        store = self.serve(Serving())
         await store.pull(store.known("tiny"), silent)
         self.assertEqual(self.ranges, [b"bytes=%d-" % HALF])
         self.assertTrue(store.present(store.known("tiny")))
 
     async def test_a_server_that_cannot_go_on_starts_again(self) -> None:
         self.leave_partial(CONTENT[:HALF])
-        store = self.serve(Data(CONTENT, "application/octet-stream"))
+        store = self.serve(Serving(able=False))
         await store.pull(store.known("tiny"), silent)
         self.assertTrue(store.present(store.known("tiny")))
 
     async def test_a_whole_partial_file_is_only_verified(self) -> None:
         self.leave_partial(CONTENT)
-        store = self.serve(self.file())
+        store = self.serve(Serving())
         await store.pull(store.known("tiny"), silent)
         self.assertEqual(self.ranges, [])
         self.assertTrue(store.present(store.known("tiny")))
@@ -141,17 +170,17 @@ class PublisherTests(StoreCase):
         self.assertEqual(self.files(), {"tiny.partial", "tiny.lock"})
 
     async def test_a_file_of_another_size_is_not_even_fetched(self) -> None:
-        store = self.serve(self.file(CONTENT + b"more"))
+        store = self.serve(Serving(CONTENT + b"more"))
         error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
         self.assertIn(f"offers {len(CONTENT) + 4} bytes where {len(CONTENT)} are expected", error.message)
 
     async def test_a_refusal_names_the_status(self) -> None:
-        store = self.serve(Resource())
+        store = self.serve(Status(FORBIDDEN))
         error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
-        self.assertIn("127.0.0.1 answered with status 4", error.message)
+        self.assertIn("127.0.0.1 answered with status 403", error.message)
 
     async def test_nobody_there_is_an_upstream_error(self) -> None:
-        store = self.serve(self.file())
+        store = self.serve(Serving())
         await self.port.stopListening()
         error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
         self.assertIn("127.0.0.1 cannot be reached (ConnectionRefusedError)", error.message)
