@@ -46,6 +46,7 @@ setup(
         "msgspec>=0.22",
         "automat>=25.4",
         "click>=8.5",
+        "prometheus-client>=0.26",
     ],
     extras_require={
         "local": ["xllamacpp>=2026.10.11549,<2027"],
