@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from msgspec.structs import replace
 from twisted.application.service import Service
+from twisted.copyright import version as twisted_version
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -25,7 +26,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from openclaw_twisted import listening
+from openclaw_twisted import __version__, listening
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.prompt import PromptSource
 from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
@@ -36,16 +37,19 @@ from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
 from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settings
-from openclaw_twisted.errors import StorageError
+from openclaw_twisted.errors import GatewayError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions
 from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.routes import routes
+from openclaw_twisted.loop_lag import LoopLag
+from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.providers.embedded import LocalModel
-from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.providers.failover import Failover, Then
 from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.local import LOCAL, Local
 from openclaw_twisted.providers.local_process import llama_engine
@@ -75,6 +79,8 @@ CHAT_ORIGINS = "gateway.http.endpoints.chatCompletions.allowedOrigins"
 WEBSOCKET_ORIGINS = "gateway.controlUi.allowedOrigins"
 PRUNE_EVERY_SECONDS = 600.0
 FLUSH_SECONDS = 0.1
+
+_VERSIONS = {"version": __version__, "twisted": twisted_version}
 
 
 class Gateway(Service):
@@ -117,8 +123,17 @@ class Gateway(Service):
         }
         agents = _with_default_model(loaded.settings, self._model.name)
         self.directory = Directory(agents, state_dir=state_dir, home=home)
-        self.runner = self._make_runner(Failover(Catalog(everybody, aliases=_aliases(agents)), reactor))
+        self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
+        self._lag = LoopLag(reactor, self.metrics.loop_late)
+        catalog = Catalog(everybody, aliases=_aliases(agents))
+        self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))
         self._websockets, self._site = self._make_doors()
+        self.metrics.watch(
+            runs_running=lambda: self.runner.running,
+            runs_waiting=lambda: self.runner.waiting,
+            http_connections=lambda: self._site.connections,
+            websocket_connections=lambda: self._websockets.connections,
+        )
         self._endpoint = listening.endpoint_for(reactor, loaded.settings.gateway)
 
     def startService(self) -> None:  # noqa: N802
@@ -151,6 +166,7 @@ class Gateway(Service):
     async def _start(self) -> None:
         await self._store.open()
         self._port = await self._endpoint.listen(self._site)
+        self._lag.start()
         if self._settings.session.stateless_retention_seconds > 0:
             self._pruning.start(PRUNE_EVERY_SECONDS)
         self._log.info("ready at {base_url}", base_url=self.base_url)
@@ -175,6 +191,7 @@ class Gateway(Service):
         self._websockets.stop_accepting()
         await self.runner.drain(self._settings.gateway.shutdown.drain_seconds)
         await self._websockets.close_all()
+        self._lag.stop()
         if self._pruning.running:
             self._pruning.stop()
         await self._model.stop()
@@ -230,20 +247,31 @@ class Gateway(Service):
             max_waiting=limits.max_queued_runs,
             max_waiting_in_lane=limits.max_queued_runs_per_session,
         )
-        return Runner(self._reactor, abilities, lanes=lanes, now=time.time)
+        return Runner(self._reactor, abilities, lanes=lanes, now=time.time, observe=self.metrics.run_ended)
 
-    def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
+    def _doorkeeping(self) -> Doorkeeping:
         gateway = self._settings.gateway
         chat = gateway.http.endpoints.chat_completions
         proxies = TrustedProxies(gateway.trusted_proxies, real_ip=gateway.allow_real_ip_fallback)
         limiter = FailureLimiter(gateway.auth.rate_limit, self._reactor.seconds)
         token = self._token.token if self._token else None
-        http = Doorkeeping(
+        return Doorkeeping(
             hosts=HostRule(gateway.http.allowed_hosts, machine_name=socket.gethostname()),
             origins=OriginRule(CHAT_ORIGINS, chat.allowed_origins),
             proxies=proxies,
-            gate=Gate(gateway.auth, limiter, generated_token=token, trusted_proxies=proxies),
+            gate=Gate(
+                gateway.auth,
+                limiter,
+                generated_token=token,
+                trusted_proxies=proxies,
+                observe=lambda error: self.metrics.login_failed(_code(error)),
+            ),
         )
+
+    def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
+        gateway = self._settings.gateway
+        chat = gateway.http.endpoints.chat_completions
+        http = self._doorkeeping()
         websockets = WebSocketDoor(
             self._reactor,
             runner=self.runner,
@@ -267,13 +295,22 @@ class Gateway(Service):
             ),
             timeout_seconds=self._settings.agents.defaults.timeout_seconds,
         )
-        application = Application(routes(chat, self.directory, chat=complete, ready=Ready(self._failing)))
+        application = Application(
+            routes(
+                self._settings,
+                self.directory,
+                chat=complete,
+                ready=Ready(self._failing, http),
+                metrics=Scrape(self.metrics.registry),
+            )
+        )
         site = GatewaySite(
             http=application.resource,
             websocket=websockets.resource,
             admission=Admission(http, application.matcher, application.routes),
             clock=self._reactor,
             settings=gateway,
+            observe=self.metrics.http_answered,
         )
         return websockets, site
 
@@ -315,6 +352,19 @@ def _with_default_model(settings: Settings, local_name: str) -> AgentsSettings:
     )
     choice = ModelChoice(next(listed, f"{LOCAL}/{local_name}"))
     return replace(settings.agents, defaults=replace(defaults, model=choice))
+
+
+def _counting(metrics: Metrics, catalog: Catalog) -> Callable[[str, GatewayError, Then], None]:
+    """Return what counts a model's failure as its provider's."""
+
+    def observe(model: str, error: GatewayError, then: Then) -> None:
+        metrics.upstream_failed(catalog.provider_id(model) or "unknown", _code(error), then)
+
+    return observe
+
+
+def _code(error: GatewayError) -> str:
+    return error.code or error.kind
 
 
 def _aliases(agents: AgentsSettings) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from types import MappingProxyType
@@ -36,6 +36,10 @@ __all__ = ["GatewaySite", "is_upgrade"]
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 4 * 1024 * 1024
 
+NO_ROUTE = "none"
+WEBSOCKET = "websocket"
+"""What answers are counted under when no route was matched, and when a WebSocket was refused."""
+
 _COMMON_HEADERS = {b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer"}
 
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
@@ -53,6 +57,8 @@ class GatewayRequest(Request):
     channel: GatewayChannel
     admitted: Admitted | None = None
     refused: GatewayError | None = None
+    route_name = NO_ROUTE
+    _answered_early = False
     _preflight: Mapping[str, str] | None = None
     _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
     defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
@@ -63,6 +69,7 @@ class GatewayRequest(Request):
         self.content = BytesIO()
         self._room = 0
         if is_upgrade(self):
+            self.route_name = WEBSOCKET
             return
         admission = self.channel.site.admission
         head = self._head(length)
@@ -73,10 +80,13 @@ class GatewayRequest(Request):
                 self.admitted = admission.admit(head)
         except GatewayError as error:
             self.refused = error
+            self.route_name = admission.route_name(head) or NO_ROUTE
             if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
                 self._refuse_now(error)
         else:
-            self._room = self.admitted.max_body_bytes if self.admitted else 0
+            if self.admitted is not None:
+                self.route_name = self.admitted.route.name
+                self._room = self.admitted.max_body_bytes
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """Keep an admitted body within its limit; drop the rest."""
@@ -91,6 +101,8 @@ class GatewayRequest(Request):
 
     def process(self) -> None:
         """Answer a refused request here, hand every other one to its door."""
+        if self._answered_early:  # the rest of its body came with what was too much
+            return
         self._common_headers()
         if self.refused is not None:
             send(self, error_reply(self.refused))
@@ -104,6 +116,12 @@ class GatewayRequest(Request):
         super().process()
         if channel.transport is None:  # a WebSocket has taken the connection over
             channel.site.closed(channel)
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """Count an answer that the client did not wait for."""
+        if self.startedWriting and not self.finished:
+            self.channel.site.log(self)
+        super().connectionLost(reason)
 
     def _head(self, length: int | None) -> Head:
         channel = self.channel
@@ -126,11 +144,12 @@ class GatewayRequest(Request):
                 self.setHeader(name, value)
 
     def _refuse_now(self, error: GatewayError) -> None:
+        self._answered_early = True
         self._common_headers()
         headers = {
             name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
         }
-        self.channel.answer_and_close(raw_reply(error_reply(error), headers))
+        self.channel.answer_and_close(error_reply(error), headers, self.route_name)
 
 
 class GatewayChannel(HTTPChannel):
@@ -146,10 +165,11 @@ class GatewayChannel(HTTPChannel):
         self.site.opened(self)
         super().connectionMade()
 
-    def answer_and_close(self, answer: bytes) -> None:
-        """Send `answer`, stop sending, and read past what is still on its way for a moment."""
+    def answer_and_close(self, reply: Reply, headers: Mapping[str, str], route_name: str) -> None:
+        """Send `reply`, stop sending, and read past what is still on its way for a moment."""
         transport: Any = self.transport
-        transport.write(answer)
+        transport.write(raw_reply(reply, headers))
+        self.site.observe(route_name, reply.status)
         if hasattr(transport, "loseWriteConnection"):  # TLS cannot be closed by halves
             transport.loseWriteConnection()
             self._lingering = self.site.clock.callLater(LINGER_SECONDS, transport.abortConnection)
@@ -195,7 +215,7 @@ class GatewayChannel(HTTPChannel):
 
     def _refuse_head(self, error: GatewayError) -> None:
         told = {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
-        self.answer_and_close(raw_reply(error_reply(error), told))
+        self.answer_and_close(error_reply(error), told, NO_ROUTE)
 
     def _send100Continue(self) -> None:  # noqa: N802
         if self._lingering is None:
@@ -224,13 +244,13 @@ class _Root(Resource):
 
 
 class GatewaySite(Site):
-    """What listens on the port."""
+    """What listens on the port; `observe` hears of each answer: its route's name, its status."""
 
     protocol: Any = GatewayChannel
     noisy = False
     displayTracebacks = False  # noqa: N815 - Twisted's name
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the one place where both doors and what they share meet
         self,
         *,
         http: IResource,
@@ -238,7 +258,9 @@ class GatewaySite(Site):
         admission: Admission,
         clock: IReactorTime,
         settings: GatewaySettings,
+        observe: Callable[[str, int], object] = lambda _route_name, _status: None,
     ) -> None:
+        self.observe = observe
         self.limits = settings.limits
         super().__init__(
             _Root(http, websocket),
@@ -288,4 +310,6 @@ class GatewaySite(Site):
             await self._empty
 
     def log(self, request: HTTPRequest) -> None:
-        """Keep no access log: runs and refusals are logged where they are decided."""
+        """Count an answer; there is no access log, runs and refusals are logged where they are decided."""
+        assert isinstance(request, GatewayRequest)
+        self.observe(request.route_name, request.code)

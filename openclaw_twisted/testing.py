@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from openclaw_twisted import session_key
+from openclaw_twisted import __version__, session_key
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
@@ -31,7 +32,9 @@ from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions
 from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.routes import routes
+from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.repeats import Repeats
@@ -152,21 +155,15 @@ class LoopbackDoor:
         defaults = {"agents": {"defaults": {"model": "scripted/m"}}}
         text = msgspec.json.encode(_merged(_merged(auth, defaults), settings or {})).decode()
         self.settings = parse(text, {}).settings
-        self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor)
         self.failing: list[str] = []
         gateway = self.settings.gateway
         chat = gateway.http.endpoints.chat_completions
         self.directory = Directory(
             self.settings.agents, state_dir=Path("/nonexistent"), home=Path("/nonexistent")
         )
-        proxies = TrustedProxies(gateway.trusted_proxies)
-        limiter = FailureLimiter(gateway.auth.rate_limit, reactor.seconds)
-        rules = Doorkeeping(
-            hosts=HostRule(gateway.http.allowed_hosts, machine_name="test-machine"),
-            origins=OriginRule("allowedOrigins", chat.allowed_origins),
-            proxies=proxies,
-            gate=Gate(gateway.auth, limiter, trusted_proxies=proxies),
-        )
+        self.metrics = Metrics(agents=self.directory.ids, versions={"version": __version__})
+        self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor, observe=self.metrics.run_ended)
+        rules = self._doorkeeping(reactor)
         complete = ChatCompletions(
             runner=self.runs.runner,
             directory=self.directory,
@@ -181,7 +178,13 @@ class LoopbackDoor:
             timeout_seconds=self.settings.agents.defaults.timeout_seconds,
         )
         application = Application(
-            routes(chat, self.directory, chat=complete, ready=Ready(lambda: self.failing))
+            routes(
+                self.settings,
+                self.directory,
+                chat=complete,
+                ready=Ready(lambda: self.failing, rules),
+                metrics=Scrape(self.metrics.registry),
+            )
         )
         self.routes = application.routes
         self._site = GatewaySite(
@@ -190,6 +193,13 @@ class LoopbackDoor:
             admission=Admission(rules, application.matcher, application.routes),
             clock=reactor,
             settings=gateway,
+            observe=self.metrics.http_answered,
+        )
+        self.metrics.watch(
+            runs_running=lambda: self.runs.runner.running,
+            runs_waiting=lambda: self.runs.runner.waiting,
+            http_connections=lambda: self.connections,
+            websocket_connections=lambda: 0,
         )
         self._port: Any = reactor.listenTCP(0, self._site, interface="127.0.0.1")
 
@@ -202,6 +212,21 @@ class LoopbackDoor:
     def port(self) -> int:
         """The port in use."""
         return int(self._port.getHost().port)
+
+    def _doorkeeping(self, clock: IReactorTime) -> Doorkeeping:
+        gateway = self.settings.gateway
+        proxies = TrustedProxies(gateway.trusted_proxies)
+        return Doorkeeping(
+            hosts=HostRule(gateway.http.allowed_hosts, machine_name="test-machine"),
+            origins=OriginRule("allowedOrigins", gateway.http.endpoints.chat_completions.allowed_origins),
+            proxies=proxies,
+            gate=Gate(
+                gateway.auth,
+                FailureLimiter(gateway.auth.rate_limit, clock.seconds),
+                trusted_proxies=proxies,
+                observe=lambda error: self.metrics.login_failed(error.code or error.kind),
+            ),
+        )
 
     async def stop(self) -> None:
         """Give the port back and drop every connection."""

@@ -21,8 +21,9 @@ from openclaw_twisted.auth.addresses import ClientAddress, client_address
 from openclaw_twisted.auth.credentials import from_headers
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Identity
-from openclaw_twisted.auth.scopes import authorise, needed
+from openclaw_twisted.auth.scopes import Scope, authorise, needed
 from openclaw_twisted.errors import (
+    GatewayError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
@@ -88,6 +89,9 @@ class Admission:
         client = client_address(head.peer, head.headers, rules.proxies)
         if needed(route.name) is None:
             identity = Identity("anyone", frozenset())
+        elif route.open_to_this_machine and client.local:
+            identity = Identity("local", frozenset({Scope.READ}))
+            authorise(identity.scopes, route.name)
         else:
             identity = rules.gate.check(from_headers(head.headers), client)
             authorise(identity.scopes, route.name)
@@ -99,6 +103,13 @@ class Admission:
             max_body_bytes=route.max_body_bytes or MAX_DISCARDED_BYTES,
             arguments=arguments,
         )
+
+    def route_name(self, head: Head) -> str | None:
+        """Return the name of the route that a request is for, admitted or not; None when there is none."""
+        try:
+            return self._match(head)[0].name
+        except GatewayError:
+            return None
 
     def cross_origin(self, headers: Headers) -> Mapping[bytes, bytes]:
         """Return the CORS headers of an answer, whatever it is: none unless the origin is listed."""

@@ -22,13 +22,14 @@ class Route:
     """One address: `name` is the method and the pattern, as in the table of scopes.
 
     `max_body_bytes` 0 means that the endpoint reads no body. `disabled_because` says which setting
-    switches the endpoint on.
+    switches the endpoint on. `open_to_this_machine` spares programs on this machine the secret.
     """
 
     name: str
     endpoint: Endpoint
     max_body_bytes: int = 0
     disabled_because: str | None = None
+    open_to_this_machine: bool = False
 
     @property
     def method(self) -> str:

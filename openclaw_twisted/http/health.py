@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
+from twisted.web.server import Request
 
+from openclaw_twisted.auth.addresses import client_address
+from openclaw_twisted.auth.credentials import from_headers
+from openclaw_twisted.auth.doorkeeping import Doorkeeping
+from openclaw_twisted.auth.scopes import Scope, allows
+from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.http.endpoint import Call, Reply
 
 __all__ = ["Health", "Ready"]
@@ -25,17 +31,32 @@ class Health:
 
 @dataclass(frozen=True)
 class Ready:
-    """Says whether requests can be answered; `failing` names the parts that keep them from it."""
+    """Says whether requests can be answered; `failing` names the parts that keep them from it.
+
+    Everybody hears whether, those that `rules` let in also hear what.
+    """
 
     failing: Callable[[], Sequence[str]]
+    rules: Doorkeeping
 
     async def __call__(self, call: Call) -> Reply:
         """Answer 200, or 503 with what is failing."""
-        failing = list(self.failing())
+        failing = self.failing()
+        told: dict[str, object] = {"ready": not failing}
+        if self._may_know(call.request):
+            told["failing"] = failing
+        body = msgspec.json.encode(told)
         if not failing:
-            return Reply(body=b'{"ready":true,"failing":[]}', headers=_NOT_STORED)
-        return Reply(
-            status=HTTPStatus.SERVICE_UNAVAILABLE,
-            body=msgspec.json.encode({"ready": False, "failing": failing}),
-            headers=_NOT_STORED | {"retry-after": "1"},
-        )
+            return Reply(body=body, headers=_NOT_STORED)
+        headers = _NOT_STORED | {"retry-after": "1"}
+        return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body=body, headers=headers)
+
+    def _may_know(self, request: Request) -> bool:
+        headers, peer = request.requestHeaders, getattr(request.getClientAddress(), "host", "")
+        try:
+            identity = self.rules.gate.check(
+                from_headers(headers), client_address(peer, headers, self.rules.proxies)
+            )
+        except GatewayError:  # a probe is answered whoever sends it
+            return False
+        return allows(identity.scopes, Scope.READ)

@@ -270,10 +270,27 @@ class Others(DoorCase):
             answer = await self.ask("GET", path, headers={"authorization": ""})
             self.assertEqual((answer.status, answer.json), (200, {"ok": True, "status": "live"}))
             self.assertEqual(answer.headers["cache-control"], "no-store")
-        self.assertEqual((await self.ask("GET", "/readyz")).json, {"ready": True, "failing": []})
+
+    async def test_only_who_may_know_hears_why_the_gateway_is_not_ready(self) -> None:
+        self.open(settings={"gateway": {"auth": {"rateLimit": {"maxAttempts": 1, "exemptLoopback": False}}}})
+        anybody = {"authorization": ""}
+        for path in ("/ready", "/readyz"):
+            self.assertEqual((await self.ask("GET", path)).json, {"ready": True, "failing": []})
+            self.assertEqual((await self.ask("GET", path, headers=anybody)).json, {"ready": True})
         self.door.failing.append("store")
-        answer = await self.ask("GET", "/readyz")
-        self.assertEqual((answer.status, answer.json), (503, {"ready": False, "failing": ["store"]}))
+        for path in ("/ready", "/readyz"):
+            told = await self.ask("GET", path)
+            self.assertEqual((told.status, told.json), (503, {"ready": False, "failing": ["store"]}))
+            untold = await self.ask("GET", path, headers=anybody)
+            self.assertEqual((untold.status, untold.json), (503, {"ready": False}))
+            self.assertEqual(untold.headers["retry-after"], "1")
+
+    async def test_a_probe_is_no_way_to_guess_the_secret(self) -> None:
+        self.open(settings={"gateway": {"auth": {"rateLimit": {"maxAttempts": 1, "exemptLoopback": False}}}})
+        answer = await self.ask("GET", "/readyz", headers={"authorization": "Bearer wrong"})
+        self.assertEqual((answer.status, answer.json), (200, {"ready": True}))
+        answer = await self.ask("GET", "/readyz")  # locked out by now
+        self.assertEqual((answer.status, answer.json), (200, {"ready": True}))
 
     async def test_the_front_door_for_curl_and_for_browsers(self) -> None:
         self.open()
