@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-import binascii
 import re
-from base64 import b64decode
-from collections.abc import Sequence
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from openclaw_twisted.config.settings import ImagesSettings
 from openclaw_twisted.content import ImagePart, Message, Part, TextPart
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.image_types import canonical, pixels, types_of
+from openclaw_twisted.http.image_url import WebAddress, read_address
 
-__all__ = ["ContentLimits", "PartIn", "read_content"]
+__all__ = [
+    "IMAGES_KEY",
+    "Content",
+    "ContentLimits",
+    "Draft",
+    "ImageLink",
+    "PartIn",
+    "images_in",
+    "known_size",
+    "read_content",
+    "with_content",
+]
+
+IMAGES_KEY = "gateway.http.endpoints.chatCompletions.images"
+"""Where the settings of images stand."""
+
+MAX_PIXELS = 100_000_000
+MAX_DATA_HEAD_CHARACTERS = 256
+
+_DATA_HEAD = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[\w.=+-]+)*;base64", re.IGNORECASE | re.ASCII)
 
 
 class TextIn(msgspec.Struct, tag_field="type", tag="text"):
@@ -50,12 +72,35 @@ class ImageIn(msgspec.Struct, tag_field="type", tag="image_url"):
 
 PartIn = TextIn | InputTextIn | RefusalIn | ImageIn
 
-_DATA_URI = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[\w.=+-]+)*;base64,", re.IGNORECASE)
-_SIGNATURES = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/gif": (b"GIF87a", b"GIF89a"),
-}
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLink:
+    """An image that is still to be fetched; `param` is the path of its address in the request."""
+
+    address: WebAddress
+    param: str
+    detail: str | None = None
+
+
+Content = str | tuple[Part | ImageLink, ...]
+"""What a message says, before its images are fetched."""
+
+
+class Draft(Message, frozen=True, kw_only=True):
+    """A message some of whose images are still to be fetched; `parts` is what its content will be.
+
+    Until then its content is what is here already.
+    """
+
+    parts: tuple[Part | ImageLink, ...]
+
+    def completed(self, images: Mapping[WebAddress, ImagePart]) -> Message:
+        """Return the message with each image where its address stood."""
+        content = tuple(
+            replace(images[part.address], detail=part.detail) if isinstance(part, ImageLink) else part
+            for part in self.parts
+        )
+        return Message(**{**_fields(self), "content": content})
 
 
 @dataclass(frozen=True)
@@ -67,29 +112,53 @@ class ContentLimits:
     max_total_bytes: int
 
     def check_total(self, messages: Sequence[Message]) -> None:
-        """Raise `InvalidRequestError` when the images of all messages are too many or too large together."""
-        images = [
-            part
-            for message in messages
-            if not isinstance(message.content, str)
-            for part in message.content
-            if isinstance(part, ImagePart)
-        ]
+        """Raise `InvalidRequestError` when the images of all messages are too many or too large together.
+
+        Those still to be fetched are counted; their bytes are not known yet.
+        """
+        images = images_in(messages)
         if len(images) > self.max_images:
             raise InvalidRequestError(
                 f"A request may hold {self.max_images} images, this one holds {len(images)}.",
                 param="messages",
             )
-        if sum(_decoded_size(image.data) for image in images) > self.max_total_bytes:
+        if sum(map(known_size, images)) > self.max_total_bytes:
+            raise self.total_exceeded()
+
+    def total_exceeded(self) -> InvalidRequestError:
+        """Return the error of a request whose images are too large together."""
+        return InvalidRequestError(
+            f"The images together exceed {self.max_total_bytes} bytes. Send fewer or smaller ones.",
+            param="messages",
+        )
+
+    def media_type(self, image: bytes, param: str, *, declared: str | None = None) -> str:
+        """Return what type the image is by its bytes; a `declared` type has to be among those.
+
+        Raises `InvalidRequestError` for what is no image, is none of the allowed types or unpacks to
+        too much.
+        """
+        allowed = [canonical(name) for name in self.images.allowed_mimes]
+        if declared is not None and declared not in allowed:
+            raise _wrong_type(allowed, param)
+        types = types_of(image)
+        if declared is not None and declared not in types:
+            raise InvalidRequestError("The image is not of the type that its URI names.", param=param)
+        if pixels(image) > MAX_PIXELS:
             raise InvalidRequestError(
-                f"The images together exceed {self.max_total_bytes} bytes.", param="messages"
+                f"The image has more than {MAX_PIXELS} pixels. Scale it down.", param=param
             )
+        for name in types if declared is None else (declared,):
+            if name in allowed:
+                return name
+        raise _wrong_type(allowed, param)
 
 
-def read_content(
-    given: str | list[PartIn] | None, path: str, limits: ContentLimits
-) -> str | tuple[Part, ...]:
-    """Return a message's content: text as text, parts as parts; absent content is empty text."""
+def read_content(given: str | list[PartIn] | None, path: str, limits: ContentLimits) -> Content:
+    """Return a message's content: text as text, parts as parts; absent content is empty text.
+
+    Raises `InvalidRequestError` for images that are not taken. Nothing is fetched here.
+    """
     if given is None:
         return ""
     if isinstance(given, str):
@@ -97,37 +166,94 @@ def read_content(
     if not any(isinstance(part, ImageIn) for part in given):
         return "".join(_text(part) for part in given if not isinstance(part, ImageIn))
     return tuple(
-        _image(part.image_url, f"{path}[{at}].image_url.url", limits.images)
+        _image(part.image_url, f"{path}[{at}].image_url.url", limits)
         if isinstance(part, ImageIn)
         else TextPart(_text(part))
         for at, part in enumerate(given)
     )
 
 
+def with_content(message: Message, content: Content) -> Message:
+    """Return the message saying `content`: a `Draft` while images of it are still to be fetched."""
+    if isinstance(content, str):
+        return replace(message, content=content)
+    here = tuple(part for part in content if not isinstance(part, ImageLink))
+    fields = {**_fields(message), "content": here}
+    return Message(**fields) if len(here) == len(content) else Draft(**fields, parts=content)
+
+
+def _fields(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in Message.__struct_fields__}
+
+
+def images_in(messages: Sequence[Message]) -> list[ImagePart | ImageLink]:
+    """Return the images of all messages, those to be fetched included."""
+    contents = [message.parts if isinstance(message, Draft) else message.content for message in messages]
+    return [
+        part
+        for content in contents
+        if not isinstance(content, str)
+        for part in content
+        if not isinstance(part, TextPart)
+    ]
+
+
+def known_size(image: ImagePart | ImageLink) -> int:
+    """Return how many bytes an image has once decoded; 0 when it is not here yet."""
+    return 0 if isinstance(image, ImageLink) else _decoded_size(image.data)
+
+
+def _decoded_size(data: str) -> int:
+    return len(data) // 4 * 3 - data[-2:].count("=")
+
+
 def _text(part: TextIn | InputTextIn | RefusalIn) -> str:
     return part.refusal if isinstance(part, RefusalIn) else part.text
 
 
-def _image(image: ImageUrl, path: str, limits: ImagesSettings) -> ImagePart:
-    uri = _DATA_URI.match(image.url)
-    if uri is None:
-        raise InvalidRequestError("Images are taken as data: URIs in base64.", param=path)
-    media_type, data = uri["type"].lower(), image.url[uri.end() :]
-    if media_type not in limits.allowed_mimes:
+def _image(image: ImageUrl, param: str, limits: ContentLimits) -> ImagePart | ImageLink:
+    scheme = image.url[:MAX_DATA_HEAD_CHARACTERS].partition(":")[0].lower()
+    if scheme == "data":
+        return _data_image(image, param, limits)
+    if scheme not in {"http", "https"}:
+        ways = " or by its http(s) address" if limits.images.allow_url else ""
+        raise InvalidRequestError(f"Give the image as a data: URI in base64{ways}.", param=param)
+    if not limits.images.allow_url:
         raise InvalidRequestError(
-            f"Images of this type are not taken, only {', '.join(limits.allowed_mimes)}.", param=path
+            "Images are not fetched from addresses. Send them as data: URIs in base64, "
+            f"or have {IMAGES_KEY}.allowUrl set to true.",
+            param=param,
         )
-    if _decoded_size(data) > limits.max_bytes:
-        raise InvalidRequestError(f"The image exceeds {limits.max_bytes} bytes.", param=path)
+    address = read_address(image.url)
+    if address is None:
+        raise InvalidRequestError(
+            "The image's address cannot be read. Write it as http(s)://host/path with blanks encoded, "
+            "without a user name.",
+            param=param,
+        )
+    return ImageLink(address=address, param=param, detail=image.detail)
+
+
+def _data_image(image: ImageUrl, param: str, limits: ContentLimits) -> ImagePart:
+    head, comma, _ = image.url[:MAX_DATA_HEAD_CHARACTERS].partition(",")
+    uri = _DATA_HEAD.fullmatch(head) if comma else None
+    if uri is None:
+        raise InvalidRequestError(
+            "Images are taken as data: URIs in base64: data:image/png;base64,...", param=param
+        )
+    data = image.url[len(head) + 1 :]
+    max_bytes = limits.images.max_bytes
+    if _decoded_size(data) > max_bytes:
+        raise InvalidRequestError(f"The image exceeds {max_bytes} bytes.", param=param)
     try:
-        content = b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequestError("The image is not valid base64.", param=path) from None
-    signatures = _SIGNATURES.get(media_type)
-    if not content or (signatures and not content.startswith(signatures)):
-        raise InvalidRequestError("The image is not of the type that its URI names.", param=path)
+        content = a2b_base64(data, strict_mode=True)
+    except ValueError:
+        raise InvalidRequestError(
+            "The image is not valid base64. Write it with padding, without line breaks.", param=param
+        ) from None
+    media_type = limits.media_type(content, param, declared=canonical(uri["type"]))
     return ImagePart(media_type=media_type, data=data, detail=image.detail)
 
 
-def _decoded_size(data: str) -> int:
-    return len(data) * 3 // 4
+def _wrong_type(allowed: Sequence[str], param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"Images of this type are not taken, only {', '.join(allowed)}.", param=param)

@@ -18,7 +18,7 @@ from openclaw_twisted import content
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.chat_parts import ContentLimits, PartIn, read_content
+from openclaw_twisted.http.chat_parts import ContentLimits, PartIn, read_content, with_content
 
 __all__ = ["ChatRequest", "Conversation", "parse"]
 
@@ -134,7 +134,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says to the model: the client's own instructions apart from the messages."""
+    """What a request says to the model: the client's own instructions apart from the messages.
+
+    A message may be a `Draft`, whose images are still to be fetched.
+    """
 
     messages: tuple[Message, ...]
     instructions: tuple[str, ...]
@@ -203,13 +206,13 @@ def _message(given: MessageIn, path: str, limits: ContentLimits) -> Message:
         raise InvalidRequestError(
             "A tool message needs the tool_call_id that it answers.", param=f"{path}.tool_call_id"
         )
-    return Message(
+    message = Message(
         role=_ROLES[given.role],
-        content=read_content(given.content, f"{path}.content", limits),
         tool_calls=_calls(given),
         tool_call_id=answers,
         name=given.name,
     )
+    return with_content(message, read_content(given.content, f"{path}.content", limits))
 
 
 def _calls(given: MessageIn) -> tuple[ToolCall, ...]:

@@ -8,24 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.settings import ImagesSettings
-from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec
+from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.chat_parts import ContentLimits
 from openclaw_twisted.http.chat_request import ChatRequest, Conversation, parse
 
 LIMITS = ContentLimits(ImagesSettings(max_bytes=1000), max_images=2, max_total_bytes=1500)
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f"}}
-
-
-def image(uri: str) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": uri}}
-
-
-def png(size: int = 0) -> str:
-    padding = "A" * (size // 3 * 4)
-    return f"data:image/png;base64,{PNG.rstrip('=')[:-2]}{padding}"
 
 
 KEYS = st.sampled_from([*ChatRequest.__struct_fields__, "role", "content", "type"])
@@ -131,41 +121,6 @@ class Messages(ParsingCase):
     def test_a_tool_message_says_what_it_answers(self) -> None:
         error = self.refused(messages=[{"role": "tool", "content": "x"}])
         self.assertEqual(error.param, "messages[0].tool_call_id")
-
-
-class Images(ParsingCase):
-    def content(self, *parts: dict[str, Any]) -> Any:
-        return self.said(messages=[{"role": "user", "content": list(parts)}]).messages[0].content
-
-    def refused_image(self, *uris: str) -> InvalidRequestError:
-        return self.refused(messages=[{"role": "user", "content": [image(uri) for uri in uris]}])
-
-    def test_text_and_image(self) -> None:
-        uri = f"data:image/png;base64,{PNG}"
-        self.assertEqual(
-            self.content({"type": "text", "text": "what?"}, image(uri)),
-            (TextPart("what?"), ImagePart("image/png", PNG)),
-        )
-
-    def test_what_is_no_image(self) -> None:
-        table = {
-            "https://example.org/a.png": "data: URIs",
-            "data:image/png,plain": "data: URIs",
-            "data:text/html;base64,AAAA": "type",
-            "data:image/png;base64,!!!!": "base64",
-            "data:image/png;base64,AAAA": "not of the type",
-            f"data:image/jpeg;base64,{PNG}": "not of the type",
-            "data:image/png;base64,": "not of the type",
-        }
-        for uri, said in table.items():
-            error = self.refused_image(uri)
-            self.assertIn(said, error.message, uri)
-            self.assertEqual(error.param, "messages[0].content[0].image_url.url")
-
-    def test_the_limits(self) -> None:
-        self.assertIn("exceeds 1000 bytes", self.refused_image(png(1200)).message)
-        self.assertIn("exceed 1500 bytes", self.refused_image(png(800), png(800)).message)
-        self.assertIn("2 images", self.refused_image(png(), png(), png()).message)
 
 
 class Asking(ParsingCase):
