@@ -73,8 +73,8 @@ class Local:
             base_url=endpoint.base_url,
             headers={"authorization": f"Bearer {endpoint.api_key}"},
         )
-        question = msgspec.structs.replace(request, model=endpoint.model)
-        tools = request.tools if request.tool_choice != "none" else ()
+        question = _as_llama_takes_it(request, endpoint.model)
+        tools = question.tools if question.tool_choice != "none" else ()
         suspicion = _Suspicion(tools)
         async with aclosing(server.respond(question)) as answer:
             async for events in answer:
@@ -122,6 +122,14 @@ class _Suspicion:
             return event
         passed.append(ToolCallDelta(0, call.id, call.name, call.arguments))
         return Finished("tool_calls", event.usage)
+
+
+def _as_llama_takes_it(request: ModelRequest, model: str) -> ModelRequest:
+    """Return the request under the server's name of the model; the server ignores a tool chosen by name."""
+    if not isinstance(request.tool_choice, tuple):
+        return msgspec.structs.replace(request, model=model)
+    chosen = tuple(tool for tool in request.tools if tool.name == request.tool_choice[1])
+    return msgspec.structs.replace(request, model=model, tools=chosen, tool_choice="required")
 
 
 def _refuse_images(request: ModelRequest) -> None:

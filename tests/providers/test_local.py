@@ -89,6 +89,12 @@ class Asking(TestCase):
             events = await self.events(*CALL, **more)
             self.assertEqual(events, [TextDelta(CALL[0]), TextDelta(CALL[1]), Finished("stop")])
 
+    async def test_a_tool_chosen_by_name_is_the_only_one_on_offer(self) -> None:
+        tools = (ToolSpec("other"), *TOOLS)
+        await self.ask("ok", tools=tools, tool_choice=("function", "get_weather"))
+        self.assertEqual([tool["function"]["name"] for tool in self.body["tools"]], ["get_weather"])
+        self.assertEqual(self.body["tool_choice"], "required")
+
     async def test_images_are_refused(self) -> None:
         picture = Message(role="user", content=(TextPart("what?"), ImagePart("image/png", "QUJD")))
         with self.assertRaises(InvalidRequestError):
