@@ -13,7 +13,9 @@ from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import TextDelta
 from openclaw_twisted.providers.scripted import Pause, Step, reply
 from openclaw_twisted.testing import LoopbackDoor, real_reactor
-from tests.http.door import HELLO, Answer, DoorCase
+from tests.http.door import HELLO, DoorCase
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 CHAT = "POST /v1/chat/completions"
 PUBLIC = {"metrics": {"public": True}}
@@ -35,8 +37,8 @@ class Wire(Protocol):
 
 
 class MetricsCase(DoorCase):
-    async def scrape(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        return samples(await self.ask("GET", "/metrics"))
+    async def scrape(self) -> Samples:
+        return samples_in((await self.ask("GET", "/metrics")).text)
 
     async def counted(self, name: str, **labels: str) -> float:
         return (await self.scrape()).get((f"openclaw_{name}", frozenset(labels.items())), 0.0)
@@ -49,11 +51,11 @@ class MetricsCase(DoorCase):
         return wire
 
 
-def samples(answer: Answer) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Return every sample by its name and labels."""
+def samples_in(text: str) -> Samples:
+    """Return every sample of a scrape by its name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -69,7 +71,7 @@ class Reading(MetricsCase):
         answer = await self.ask("GET", "/metrics")
         self.assertEqual(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8")
         self.assertEqual(answer.headers["cache-control"], "no-store")
-        names = {name for name, _ in samples(answer)}
+        names = {name for name, _ in samples_in(answer.text)}
         for name in (
             "openclaw_runs_total",
             "openclaw_build_info",
