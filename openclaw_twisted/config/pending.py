@@ -29,7 +29,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.Settings: {"logging": settings.LoggingSettings(), "tools": settings.ToolsSettings()},
     settings.GatewaySettings: _keys("publicOrigin") | {"roles": {}},
     settings.AuthSettings: {"identityScopes": {}},
-    settings.ImagesSettings: _keys("urlAllowlist maxRedirects timeoutMs") | {"allowUrl": False},
     settings.ResponsesSettings: _keys("maxBodyBytes maxUrlParts images") | {"enabled": False},
     settings.LimitsSettings: _keys("""
         bodyDeadlineSeconds bodyIdleSeconds headerDeadlineSeconds maxRequestLineBytes softBufferBytes
@@ -54,7 +53,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.ProviderRequestSettings: {"allowPrivateNetwork": True},
     settings.ResetSettings: _keys("atHour idleMinutes") | {"mode": "none"},
     settings.SessionSettings: _keys("maintenance") | {"resetTriggers": ()},
-    settings.MetricsSettings: {"public": False},
     settings.StorageSettings: _keys("url"),
     settings.ProxySettings: _keys("proxyUrl enabled"),
 }

@@ -124,13 +124,13 @@ class WarningTests(ParseCase):
 
     def test_all_keys_are_named_in_one_warning(self) -> None:
         text = """{
-            gateway: {reload: {mode: 'hybrid'}, limits: {streamStallSeconds: 9, tickSeconds: 9}, push: {}},
+            gateway: {reload: {mode: 'hybrid'}, limits: {softBufferBytes: 9, tickSeconds: 9}, push: {}},
             agents: {list: [{id: 'a', thinkingDefault: 'high', sandbox: {}}]},
             logging: {level: 'debug', redactPatterns: []},
         }"""
         self.assertEqual(
             self.idle(text),
-            "gateway.push, gateway.reload.mode, gateway.limits.streamStallSeconds, "
+            "gateway.push, gateway.reload.mode, gateway.limits.softBufferBytes, "
             "agents.list[0].sandbox, agents.list[0].thinkingDefault, logging",
         )
 
@@ -138,12 +138,10 @@ class WarningTests(ParseCase):
         text = """{
             gateway: {
                 reload: {mode: 'off'}, controlUi: {enabled: false}, roles: {},
-                http: {endpoints: {
-                    responses: {enabled: false}, chatCompletions: {images: {allowUrl: false}},
-                }},
+                http: {endpoints: {responses: {enabled: false}}},
             },
             agents: {defaults: {skipBootstrap: true}},
-            models: {mode: 'merge'}, session: {resetTriggers: []}, metrics: {public: false}, tools: {},
+            models: {mode: 'merge'}, session: {resetTriggers: []}, tools: {},
         }"""
         self.assertEqual(self.warnings(text), {})
 
