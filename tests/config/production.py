@@ -1,9 +1,8 @@
 """Which settings the production code reads: a search for attributes in its syntax trees.
 
-`limits.tick_seconds` reads a field of what is called `limits` in the settings. Where the word before the dot
-is no section of a struct that the module imports, the field may be one of any of them, or of one inside; a
-word of several parts (`model_policy`) means its section everywhere. If more than one struct has the field,
-the search cannot tell which is read.
+`limits.tick_seconds` reads a field of what is called `limits` in the settings, if the module imports a struct
+with that section. Otherwise it may be a field of what is called so, or of any struct that the module imports,
+and what is inside them. A word of several parts, like `model_policy`, needs no import to be understood.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ FIELDS: set[Field] = {(key.owner, key.field.name) for key in KEYS}
 
 
 class Found(NamedTuple):
-    """A field that is read, unless another struct's field of that name is; then `certain` is False."""
+    """A field that is read, or that is read unless something else of the same name is."""
 
     field: Field
     certain: bool
@@ -59,9 +58,10 @@ def fields_in(tree: ast.AST) -> Iterator[Found]:
         if isinstance(node, ast.Attribute):
             word = word_before(node)
             meant = called(word)
-            structs = known & meant or (meant if "_" in word and meant else known)
-            fields = {(struct, node.attr) for struct in structs} & FIELDS
-            yield from (Found(field, len(fields) == 1) for field in fields)
+            understood = meant if "_" in word else meant & known
+            fields = {(struct, node.attr) for struct in understood or meant | known} & FIELDS
+            certain = len(fields) == 1 and bool(understood or not meant)
+            yield from (Found(field, certain) for field in fields)
 
 
 def known_structs(tree: ast.AST) -> set[type[msgspec.Struct]]:

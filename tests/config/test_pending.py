@@ -97,7 +97,13 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(self.fields(f"{code}auth.mode", certain=True), {(AuthSettings, "mode")})
 
     def test_a_word_of_several_parts_needs_no_import(self) -> None:
-        self.assertEqual(self.fields("agent.model_policy.allow"), {(ModelPolicy, "allow")})
+        allow = {(ModelPolicy, "allow")}
+        self.assertEqual(self.fields("agent.model_policy.allow", certain=True), allow)
+
+    def test_a_common_word_without_an_import_may_be_meant(self) -> None:
+        code = "self.limits.tick_seconds"
+        self.assertEqual(self.fields(code), {(LimitsSettings, "tick_seconds")})
+        self.assertEqual(self.fields(code, certain=True), set())
 
     def test_a_loaded_file_has_everything(self) -> None:
         code = "from openclaw_twisted.config.parse import Loaded\nloaded.settings.gateway.tls"
