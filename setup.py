@@ -20,6 +20,7 @@ setup(
     long_description_content_type="text/markdown",
     author="openclaw-twisted contributors",
     license="MIT",
+    license_files=["LICENSE", "THIRD_PARTY_NOTICES.md"],
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Framework :: Twisted",

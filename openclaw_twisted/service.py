@@ -310,6 +310,7 @@ class Gateway(Service):
             admission=Admission(http, application.matcher, application.routes),
             clock=self._reactor,
             settings=gateway,
+            websockets=lambda: websockets.connections,
             observe=self.metrics.http_answered,
         )
         return websockets, site

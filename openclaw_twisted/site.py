@@ -40,6 +40,8 @@ NO_ROUTE = "none"
 WEBSOCKET = "websocket"
 """What answers are counted under when no route was matched, and when a WebSocket was refused."""
 
+SERVER = b"openclaw-gateway"
+
 _COMMON_HEADERS = {b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer"}
 
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
@@ -234,6 +236,7 @@ class _Root(Resource):
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:  # noqa: N802
         """Return the door for this request."""
+        request.setHeader(b"server", SERVER)  # Twisted has just put its own name and version there
         if is_upgrade(request):
             request.postpath = []
             return self._websocket
@@ -244,7 +247,11 @@ class _Root(Resource):
 
 
 class GatewaySite(Site):
-    """What listens on the port; `observe` hears of each answer: its route's name, its status."""
+    """What listens on the port.
+
+    `websockets` counts the connections that have become WebSockets; `observe` hears of each answer: its
+    route's name, its status.
+    """
 
     protocol: Any = GatewayChannel
     noisy = False
@@ -258,15 +265,18 @@ class GatewaySite(Site):
         admission: Admission,
         clock: IReactorTime,
         settings: GatewaySettings,
+        websockets: Callable[[], int] = lambda: 0,
         observe: Callable[[str, int], object] = lambda _route_name, _status: None,
     ) -> None:
         self.observe = observe
+        self._websockets = websockets
         self.limits = settings.limits
         super().__init__(
             _Root(http, websocket),
             GatewayRequest,
             parsePOSTFormSubmission=False,
             timeout=self.limits.connection_idle_seconds,
+            reactor=clock,
         )
         self.admission = admission
         self.clock = clock
@@ -278,7 +288,7 @@ class GatewaySite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
         """Take a connection, or close it at once when too many are open."""
-        if len(self._channels) >= self.limits.max_connections:
+        if len(self._channels) + self._websockets() >= self.limits.max_connections:
             return None
         channel = super().buildProtocol(addr)
         channel.totalHeadersSize = self.limits.max_header_bytes

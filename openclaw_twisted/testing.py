@@ -156,6 +156,7 @@ class LoopbackDoor:
         text = msgspec.json.encode(_merged(_merged(auth, defaults), settings or {})).decode()
         self.settings = parse(text, {}).settings
         self.failing: list[str] = []
+        self.websockets = 0
         gateway = self.settings.gateway
         chat = gateway.http.endpoints.chat_completions
         self.directory = Directory(
@@ -193,6 +194,7 @@ class LoopbackDoor:
             admission=Admission(rules, application.matcher, application.routes),
             clock=reactor,
             settings=gateway,
+            websockets=lambda: self.websockets,
             observe=self.metrics.http_answered,
         )
         self.metrics.watch(

@@ -139,6 +139,11 @@ class Limits(Wire):
         answer = await self.send(b"GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
         self.assertIn(b" 200 ", answer)
 
+    async def test_websockets_count_among_the_connections(self) -> None:
+        self.open(settings={"gateway": {"limits": {"maxConnections": 2}}})
+        self.door.websockets = 2
+        self.assertEqual(await self.send(b""), b"")
+
     async def test_too_much_head_is_refused(self) -> None:
         self.open(settings={"gateway": {"limits": {"maxHeaderBytes": 1000, "maxHeaders": 5}}})
         for lines in ([f"x: {'y' * 1000}"], [f"x-{at}: y" for at in range(6)], [f"x: {'y' * 20_000}"]):
@@ -167,6 +172,7 @@ class Limits(Wire):
         self.open(settings={"gateway": {"http": {"securityHeaders": {"strictTransportSecurity": value}}}})
         answer = await self.send(b"GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
         self.assertIn(f"strict-transport-security: {value}".encode(), answer.lower())
+        self.assertNotIn(b"twisted", answer.lower())
 
 
 def max_body(size: int) -> dict[str, Any]:
