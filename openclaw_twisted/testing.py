@@ -158,31 +158,17 @@ class LoopbackDoor:
         self.failing: list[str] = []
         self.websockets = 0
         gateway = self.settings.gateway
-        chat = gateway.http.endpoints.chat_completions
         self.directory = Directory(
             self.settings.agents, state_dir=Path("/nonexistent"), home=Path("/nonexistent")
         )
         self.metrics = Metrics(agents=self.directory.ids, versions={"version": __version__})
         self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor, observe=self.metrics.run_ended)
         rules = self._doorkeeping(reactor)
-        complete = ChatCompletions(
-            runner=self.runs.runner,
-            directory=self.directory,
-            settings=chat,
-            clock=reactor,
-            now=lambda: 1_700_000_000.5,
-            repeats=Repeats(
-                reactor,
-                keep_seconds=gateway.limits.idempotency_seconds,
-                max_kept=gateway.limits.max_idempotency_keys,
-            ),
-            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
-        )
         application = Application(
             routes(
                 self.settings,
                 self.directory,
-                chat=complete,
+                chat=self._chat(reactor),
                 ready=Ready(lambda: self.failing, rules),
                 metrics=Scrape(self.metrics.registry),
             )
@@ -201,7 +187,7 @@ class LoopbackDoor:
             runs_running=lambda: self.runs.runner.running,
             runs_waiting=lambda: self.runs.runner.waiting,
             http_connections=lambda: self.connections,
-            websocket_connections=lambda: 0,
+            websocket_connections=lambda: self.websockets,
         )
         self._port: Any = reactor.listenTCP(0, self._site, interface="127.0.0.1")
 
@@ -214,6 +200,22 @@ class LoopbackDoor:
     def port(self) -> int:
         """The port in use."""
         return int(self._port.getHost().port)
+
+    def _chat(self, clock: IReactorTime) -> ChatCompletions:
+        limits = self.settings.gateway.limits
+        return ChatCompletions(
+            runner=self.runs.runner,
+            directory=self.directory,
+            settings=self.settings.gateway.http.endpoints.chat_completions,
+            clock=clock,
+            now=lambda: 1_700_000_000.5,
+            repeats=Repeats(
+                clock,
+                keep_seconds=limits.idempotency_seconds,
+                max_kept=limits.max_idempotency_keys,
+            ),
+            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
+        )
 
     def _doorkeeping(self, clock: IReactorTime) -> Doorkeeping:
         gateway = self.settings.gateway
