@@ -294,6 +294,7 @@ class Gateway(Service):
                 max_kept=gateway.limits.max_idempotency_keys,
             ),
             timeout_seconds=self._settings.agents.defaults.timeout_seconds,
+            stall_seconds=gateway.limits.stream_stall_seconds,
         )
         application = Application(
             routes(

@@ -197,8 +197,12 @@ class GatewayChannel(HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         """Take a line of the head; none after a refusal, though some may have come with it."""
-        if self._lingering is None:
-            super().lineReceived(line)
+        if self._lingering is not None:
+            return
+        if not self._receivedHeaderSize and len(line) > self.site.limits.max_request_line_bytes:
+            self._refuse_head(HeadersTooLargeError("The request line is too long."))
+            return
+        super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take a piece of the body; none after a refusal."""
@@ -293,6 +297,8 @@ class GatewaySite(Site):
         channel = super().buildProtocol(addr)
         channel.totalHeadersSize = self.limits.max_header_bytes
         channel.maxHeaders = self.limits.max_headers
+        # A line of the head may be as long as the head; Twisted's own limit is another one.
+        channel.MAX_LENGTH = max(self.limits.max_header_bytes, self.limits.max_request_line_bytes)
         return channel
 
     @property

@@ -15,7 +15,8 @@ from twisted.python import usage
 
 from openclaw_twisted import __version__
 from openclaw_twisted.config.file import load, state_dir
-from openclaw_twisted.errors import ConfigError
+from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.errors import ConfigError, Problem
 from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
 __all__ = ["Options", "makeService"]
@@ -73,6 +74,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     try:
         path = Path(options["config"]).expanduser().absolute() if options["config"] else None
         loaded = load(path, environ, home, overrides=options.overrides)
+        _must_be_local(loaded)
         for warning in loaded.warnings:
             _log.warn("{warning}", warning=str(warning))
         return Gateway(
@@ -86,6 +88,12 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     except ConfigError as error:
         sys.stderr.write(f"openclaw-gateway: {error}\n")
         raise SystemExit(EXIT_CONFIG) from None
+
+
+def _must_be_local(loaded: Loaded) -> None:
+    if loaded.settings.gateway.mode == "remote":
+        message = 'is "remote": this machine uses the gateway of gateway.remote.url. Set it to "local".'
+        raise ConfigError(str(loaded.path), (Problem("gateway.mode", message),))
 
 
 def _use_monotonic_time(reactor: Any) -> None:

@@ -215,6 +215,7 @@ class LoopbackDoor:
                 max_kept=limits.max_idempotency_keys,
             ),
             timeout_seconds=self.settings.agents.defaults.timeout_seconds,
+            stall_seconds=limits.stream_stall_seconds,
         )
 
     def _doorkeeping(self, clock: IReactorTime) -> Doorkeeping:

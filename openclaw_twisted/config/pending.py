@@ -31,8 +31,7 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.AuthSettings: {"identityScopes": {}},
     settings.ResponsesSettings: _keys("maxBodyBytes maxUrlParts images") | {"enabled": False},
     settings.LimitsSettings: _keys("""
-        bodyDeadlineSeconds bodyIdleSeconds headerDeadlineSeconds maxRequestLineBytes softBufferBytes
-        streamBufferBytes streamStallSeconds
+        bodyDeadlineSeconds bodyIdleSeconds headerDeadlineSeconds softBufferBytes streamBufferBytes
     """),
     settings.ControlUiSettings: _keys("basePath root") | {"enabled": False},
     settings.TlsSettings: _keys("caPath") | {"autoGenerate": False},
@@ -46,9 +45,7 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     | {"name": LABEL, "reasoning": False, "input": ("text", "image"), "cost": settings.CostSettings()},
     settings.CompatSettings: {
         "supportsDeveloperRole": False,
-        "supportsReasoningEffort": True,
         "supportsStore": False,
-        "supportsStrictMode": True,
     },
     settings.ProviderRequestSettings: {"allowPrivateNetwork": True},
     settings.ResetSettings: _keys("atHour idleMinutes") | {"mode": "none"},

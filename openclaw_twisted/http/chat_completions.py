@@ -9,8 +9,8 @@ from hashlib import sha256
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
-from openclaw_twisted.agents.sampling import with_defaults
 from openclaw_twisted.agents.target import Target, resolve_target
+from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import RunFinished
@@ -40,6 +40,7 @@ class ChatCompletions:
     now: Callable[[], float]
     repeats: Repeats
     timeout_seconds: float = 0.0
+    stall_seconds: float = 60.0
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in pieces when the request says `stream`."""
@@ -66,6 +67,7 @@ class ChatCompletions:
             ChunkEncoder(heading, include_usage=asked.include_usage),
             clock=self.clock,
             keep_alive_seconds=settings.keep_alive_seconds,
+            stall_seconds=self.stall_seconds,
         )
         await stream.carry(run, headers)
         return None

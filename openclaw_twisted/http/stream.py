@@ -8,7 +8,7 @@ upstream socket. When the client is gone, Klein cancels the endpoint, which ends
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.server import Request
@@ -53,11 +53,14 @@ class EventStream:
         *,
         clock: IReactorTime,
         keep_alive_seconds: float,
+        stall_seconds: float,
     ) -> None:
         self._request = request
         self._encoder = encoder
         self._clock = clock
         self._keep_alive_seconds = keep_alive_seconds
+        self._stall_seconds = stall_seconds
+        self._stalled: IDelayedCall | None = None
         self._wrote_at = 0.0
         self._timer: IDelayedCall | None = None
         self._subscription: Subscription | None = None
@@ -81,8 +84,8 @@ class EventStream:
         except GatewayError:
             pass  # the feed has told the client already
         finally:
+            run.leave()  # first: a run that nobody holds up any more would go on meanwhile
             self._close()
-            run.leave()
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Write a batch with one write."""
@@ -91,20 +94,32 @@ class EventStream:
             self._write(data)
 
     def pauseProducing(self) -> None:  # noqa: N802
-        """Hold the run up: the client reads too slowly."""
+        """Hold the run up: the client reads too slowly; if it takes nothing at all, it is dropped."""
+        if self._paused:
+            return  # Twisted says so at each write, and the time of a stall counts from the first
         self._paused = True
+        self._stalled = self._clock.callLater(self._stall_seconds, self._drop)
         if self._subscription is not None:
             self._subscription.pause()
 
     def resumeProducing(self) -> None:  # noqa: N802
         """Let the run go on."""
         self._paused = False
+        self._forgive()
         if self._subscription is not None:
             self._subscription.resume()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Note that the client is gone; the cancelled endpoint does the rest."""
         self._gone = True
+
+    def _drop(self) -> None:
+        transport: Any = self._request.transport
+        transport.abortConnection()
+
+    def _forgive(self) -> None:
+        if self._stalled is not None and self._stalled.active():
+            self._stalled.cancel()
 
     def _lost(self, _reason: object) -> None:
         self._gone = True
@@ -120,7 +135,8 @@ class EventStream:
             return
         left = self._wrote_at + self._keep_alive_seconds - self._clock.seconds()
         if left <= 0:
-            self._write(COMMENT_KEEP_ALIVE)
+            if not self._paused:
+                self._write(COMMENT_KEEP_ALIVE)
             left = self._keep_alive_seconds
         self._timer = self._clock.callLater(left, self._keep_alive)
 
@@ -129,6 +145,7 @@ class EventStream:
             self._subscription.cancel()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        self._forgive()
         if not self._gone:
             self._request.unregisterProducer()
 

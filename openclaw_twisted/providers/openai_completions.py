@@ -229,8 +229,10 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     body.update(msgspec.to_builtins(request.sampling))
     if (limit := body.pop("max_tokens", None)) is not None:
         body[compat.max_tokens_field or "max_tokens"] = limit
+    if compat.supports_reasoning_effort is False:
+        body.pop("reasoning_effort", None)
     if request.tools and compat.supports_tools is not False and request.tool_choice != "none":
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, compat) for tool in request.tools]
         if request.tool_choice is not None:
             body["tool_choice"] = _tool_choice(request.tool_choice)
     else:
@@ -272,8 +274,10 @@ def _part(part: Part) -> dict[str, Any]:
     return {"type": "text", "text": part.text}
 
 
-def _tool(tool: ToolSpec) -> dict[str, Any]:
+def _tool(tool: ToolSpec, compat: CompatSettings) -> dict[str, Any]:
     given = {key: value for key, value in msgspec.to_builtins(tool).items() if value is not None}
+    if compat.supports_strict_mode is False:
+        given.pop("strict", None)
     return {"type": "function", "function": given}
 
 

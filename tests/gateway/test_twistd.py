@@ -141,6 +141,12 @@ class Refusing(ProcessCase):
             self.assertIn(said, gateway.errors)
         self.assertNotIn("Traceback", gateway.errors)
 
+    async def test_a_machine_that_uses_another_gateway(self) -> None:
+        self.config["gateway"] |= {"mode": "remote", "remote": {"url": "wss://gateway.example"}}
+        gateway = self.start()
+        self.assertEqual(await gateway.ended, EXIT_CONFIG)
+        self.assertIn('gateway.mode: is "remote"', gateway.errors)
+
     async def test_a_port_that_is_taken(self) -> None:
         port = real_reactor().listenTCP(0, self.upstream, interface="127.0.0.1")
         self.addCleanup(port.stopListening)

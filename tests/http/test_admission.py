@@ -151,6 +151,21 @@ class Limits(Wire):
             self.assertTrue(answer.startswith(b"HTTP/1.1 431 "), answer)
             self.assertEqual(error_in(answer)["code"], "headers_too_large")
 
+    async def test_a_request_line_beyond_its_own_limit_is_refused(self) -> None:
+        self.open(settings={"gateway": {"limits": {"maxRequestLineBytes": 100}}})
+        for path, status in (("/health?" + "x" * 100, 431), ("/health", 200)):
+            answer = await self.send(
+                self.head(f"x: {'y' * 500}", "connection: close", method="GET", path=path)
+            )
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()), answer)
+
+    async def test_one_header_may_fill_the_head(self) -> None:
+        self.open(settings={"gateway": {"limits": {"maxHeaderBytes": 40_000}}})
+        for size, status in ((30_000, 200), (50_000, 431)):
+            lines = (f"x: {'y' * size}", "connection: close")
+            answer = await self.send(self.head(*lines, method="GET", path="/health"))
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:80])
+
     async def test_what_is_no_request_is_refused_in_our_words(self) -> None:
         self.open()
         good = self.head("content-type: application/json", "content-length: 2")

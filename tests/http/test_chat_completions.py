@@ -281,6 +281,22 @@ class Streamed(DoorCase):
         events.transport.resumeProducing()  # type: ignore[attr-defined]
         self.assertEqual(len(text_of(await events.rest())), batches * 10_000)
 
+    async def test_a_client_that_takes_nothing_for_long_is_dropped(self) -> None:
+        # Comments in the silence do not begin the time anew.
+        chat = {"chatCompletions": {"keepAliveSeconds": 0.01}}
+        settings = {"gateway": {"limits": {"streamStallSeconds": 0.1}, "http": {"endpoints": chat}}}
+        pause = Pause()
+        self.open([pause, *([TextDelta("x" * 10_000)] for _ in range(2000))], settings=settings)
+        _, events = await self.stream()
+        assert events.transport is not None
+        events.transport.pauseProducing()  # type: ignore[attr-defined]
+        pause.go_on()
+        await self.until(lambda: not self.door.runs.runner.active())
+        await self.until(lambda: not self.door.connections)
+        self.assertEqual(self.door.runs.provider.closed, 1)
+        events.transport.resumeProducing()  # type: ignore[attr-defined]
+        self.assertNotIn("data: [DONE]", await events.rest())
+
 
 class Sessions(DoorCase):
     async def test_stateless_requests_know_nothing_of_each_other(self) -> None:

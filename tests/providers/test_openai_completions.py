@@ -201,6 +201,20 @@ class Asking(SynchronousTestCase):
             {"temperature": 0.0, "stop": ["END"], "max_tokens": 7, "parallel_tool_calls": False},
         )
 
+    def test_what_is_not_supported_is_not_sent(self) -> None:
+        tool = ToolSpec(name="look", parameters={"type": "object"}, strict=True)
+        request = ModelRequest(
+            model="m",
+            messages=(Message(role="user", content="hi"),),
+            tools=(tool,),
+            sampling=Sampling(reasoning_effort="low"),
+        )
+        for supported in (None, True, False):
+            compat = CompatSettings(supports_reasoning_effort=supported, supports_strict_mode=supported)
+            sent = body(request, compat)
+            self.assertEqual("reasoning_effort" in sent, supported is not False)
+            self.assertEqual("strict" in sent["tools"][0]["function"], supported is not False)
+
     def test_compat_shapes_the_request(self) -> None:
         request = ModelRequest(
             model="m",

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from openclaw_twisted.agents.directory import Agent, Directory
-from openclaw_twisted.agents.sampling import with_defaults
 from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
 from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
 from openclaw_twisted.runs.request import RunRequest
