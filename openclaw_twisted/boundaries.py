@@ -15,6 +15,8 @@ from openclaw_twisted.content import FinishReason, Message, ToolSpec, Usage
 from openclaw_twisted.events import ProviderEvent, RunEvent
 
 __all__ = [
+    "Embedded",
+    "Embedder",
     "Listener",
     "ModelRequest",
     "Provider",
@@ -78,6 +80,23 @@ class Provider(Protocol):
         Deferred it waits for) closes the upstream connection. Raises `UpstreamError` and its children,
         `NoProviderError`, `ModelNotReadyError`.
         """
+        ...
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors, one for each input and in their order; `usage` is None when the provider did not count."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors."""
+
+    async def embed(
+        self, inputs: Sequence[str] | Sequence[Sequence[int]], dimensions: int | None
+    ) -> Embedded:
+        """Embed texts, or texts as lists of tokens; raises `UpstreamError` and its children."""
         ...
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "MisdirectedError",
     "ModelNotReadyError",
     "NoProviderError",
+    "NotConfiguredError",
     "NotFoundError",
     "OverloadedError",
     "Problem",
@@ -180,6 +181,12 @@ class NoProviderError(GatewayError):
     """No model is configured; the message names the ways to get one."""
 
     code = "no_provider_configured"
+
+
+class NotConfiguredError(GatewayError):
+    """The endpoint is on, but what it needs is not configured; the message names the setting."""
+
+    code = "not_configured"
 
 
 class ModelNotReadyError(GatewayError):

@@ -41,9 +41,10 @@ from openclaw_twisted.errors import GatewayError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.metrics import Scrape
-from openclaw_twisted.http.routes import routes
+from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.catalog import Catalog
@@ -296,15 +297,14 @@ class Gateway(Service):
             timeout_seconds=self._settings.agents.defaults.timeout_seconds,
             stall_seconds=gateway.limits.stream_stall_seconds,
         )
-        application = Application(
-            routes(
-                self._settings,
-                self.directory,
-                chat=complete,
-                ready=Ready(self._failing, http),
-                metrics=Scrape(self.metrics.registry),
-            )
+        model = self._settings.models.embedding
+        endpoints = Endpoints(
+            chat=complete,
+            embeddings=EmbeddingsEndpoint(self._remote.embedder(model) if model else None),
+            metrics=Scrape(self.metrics.registry),
+            ready=Ready(self._failing, http),
         )
+        application = Application(routes(self._settings, self.directory, endpoints))
         site = GatewaySite(
             http=application.resource,
             websocket=websockets.resource,

@@ -24,16 +24,17 @@ from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
-from openclaw_twisted.boundaries import Listener, Provider, SessionStore
+from openclaw_twisted.boundaries import Embedder, Listener, Provider, SessionStore
 from openclaw_twisted.config.parse import parse
 from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunEvent, TextDelta
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.metrics import Scrape
-from openclaw_twisted.http.routes import routes
+from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.lanes import Lanes
@@ -143,7 +144,11 @@ class LoopbackDoor:
     TOKEN = "a-token-for-tests-only"  # noqa: S105 - it opens nothing but this
 
     def __init__(
-        self, settings: Mapping[str, Any] | None = None, *scripts: Any, provider: Provider | None = None
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *scripts: Any,
+        provider: Provider | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
         reactor = real_reactor()
         auth = {
@@ -164,15 +169,13 @@ class LoopbackDoor:
         self.metrics = Metrics(agents=self.directory.ids, versions={"version": __version__})
         self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor, observe=self.metrics.run_ended)
         rules = self._doorkeeping(reactor)
-        application = Application(
-            routes(
-                self.settings,
-                self.directory,
-                chat=self._chat(reactor),
-                ready=Ready(lambda: self.failing, rules),
-                metrics=Scrape(self.metrics.registry),
-            )
+        endpoints = Endpoints(
+            chat=self._chat(reactor),
+            embeddings=EmbeddingsEndpoint(embedder),
+            metrics=Scrape(self.metrics.registry),
+            ready=Ready(lambda: self.failing, rules),
         )
+        application = Application(routes(self.settings, self.directory, endpoints))
         self.routes = application.routes
         self._site = GatewaySite(
             http=application.resource,

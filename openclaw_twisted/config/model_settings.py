@@ -170,6 +170,9 @@ class ModelsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["merge", "replace"],
         Meta(description="`replace` offers the models listed here and no others."),
     ] = "merge"
+    embedding: Annotated[
+        str | None, Meta(description="The model of `/v1/embeddings`, `provider/model`; unset answers 501.")
+    ] = None
     providers: Annotated[dict[str, ProviderSettings], Meta(description="The providers by id.")] = {}
     local: Annotated[LocalModelSettings, Meta(description="The model on this machine.")] = (
         LocalModelSettings()

@@ -7,7 +7,6 @@ absent throughout. https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from openclaw_twisted import content
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.body import decode
 from openclaw_twisted.http.chat_parts import ContentLimits, PartIn, read_content, with_content
 
 __all__ = ["ChatRequest", "Conversation", "parse"]
@@ -153,7 +153,6 @@ _ROLES: Mapping[str, content.Role] = {
     "function": "tool",
 }
 _decoder = msgspec.json.Decoder(ChatRequest)
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
 def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation]:
@@ -161,12 +160,7 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
 
     Raises `InvalidRequestError` that says what is wrong and where; never quotes the body.
     """
-    try:
-        request = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_value(str(error)) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
+    request = decode(_decoder, body)
     if request.n not in {None, 1}:
         raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
     return request, Conversation(
@@ -176,14 +170,6 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
         tool_choice=_tool_choice(request),
         sampling=_sampling(request),
     )
-
-
-def _wrong_value(message: str) -> InvalidRequestError:
-    found = _WHERE.match(message)
-    assert found is not None  # the expression matches any text
-    path = (found["path"] or "").removeprefix("$").removeprefix(".") or None
-    where = f" in {path}" if path else ""
-    return InvalidRequestError(f"Invalid value{where}: {found['what']}.", param=path)
 
 
 def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, ...]:

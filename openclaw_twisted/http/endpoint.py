@@ -45,6 +45,7 @@ _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.MisdirectedError: HTTPStatus.MISDIRECTED_REQUEST,
     errors.ModelNotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NoProviderError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotConfiguredError: HTTPStatus.NOT_IMPLEMENTED,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,

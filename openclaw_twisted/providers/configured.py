@@ -12,18 +12,20 @@ from msgspec.structs import replace
 from twisted.internet.defer import DeferredList
 from twisted.web.client import HTTPConnectionPool
 
-from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings
-from openclaw_twisted.errors import NoProviderError
+from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
+from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
 __all__ = ["Configured", "compat_of", "timeouts_of"]
 
 API = "openai-completions"
+EMBEDDING_KEY = "models.embedding"
 PATIENCE_SECONDS = 120.0
 _OPENAI_HOST = "api.openai.com"
 
@@ -33,10 +35,28 @@ class Configured:
 
     def __init__(self, reactor: Any, settings: Mapping[str, ProviderSettings]) -> None:
         self._reactor = reactor
+        self._settings = settings
+        self._upstreams: dict[str, Upstream] = {}
         self._pools: list[HTTPConnectionPool] = []
         self.providers: dict[str, Provider] = {
             provider_id: self._provider(provider_id, given) for provider_id, given in settings.items()
         }
+
+    def embedder(self, model: str) -> Embedder:
+        """Return the embedding model `provider/model`; raises `ConfigError` if there is no such provider."""
+        provider_id, _, name = model.partition("/")
+        given = self._settings.get(provider_id)
+        if given is None or given.base_url is None or not name:
+            known = ", ".join(key for key, each in self._settings.items() if each.base_url) or "none"
+            message = f'names no provider with a baseUrl; write "provider/model", known are: {known}.'
+            raise ConfigError(EMBEDDING_KEY, (Problem(EMBEDDING_KEY, message),))
+        return OpenAIEmbeddings(
+            self._upstreams[provider_id],
+            name=provider_id,
+            base_url=given.base_url,
+            headers=_headers(given, ModelSettings(id=name)),
+            model=name,
+        )
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
@@ -47,6 +67,7 @@ class Configured:
         agent, pool = make_agent(self._reactor, timeouts)
         self._pools.append(pool)
         upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)
+        self._upstreams[provider_id] = upstream
         return _Remote(
             self._reactor,
             provider_id,

@@ -34,7 +34,9 @@ class Client(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
         folder = Path(self.mktemp()).absolute()
         folder.mkdir(parents=True)
-        self.gateway = GatewayProcess(folder, configuration(self.upstream.base_url, free_port()))
+        config = configuration(self.upstream.base_url, free_port())
+        config["models"]["embedding"] = "mock/small"
+        self.gateway = GatewayProcess(folder, config)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.gateway.stop("KILL")))
         return self.gateway.ready.addCallback(self.connect)
 
@@ -44,6 +46,9 @@ class Client(TestCase):
 
     def answer(self, call: UpstreamCall) -> None:
         self.asked.append(call.body)
+        if call.path.endswith("/embeddings"):
+            call.answer(200, b'{"data":[{"index":0,"embedding":[0.5,-1.0]}]}')
+            return
         call.stream(*(self.answers.pop(0) if self.answers else stream_of("Hel", "lo")))
         call.end()
 
@@ -90,6 +95,10 @@ class Client(TestCase):
         self.assertEqual(models, ["openclaw", "openclaw/default", "openclaw/main"])
         one = await self.do(lambda: self.client.models.retrieve("openclaw/default"))
         self.assertEqual(one.id, "openclaw/default")
+
+    async def test_embeddings(self) -> None:
+        made = await self.do(lambda: self.client.embeddings.create(model="openclaw", input="hi"))
+        self.assertEqual(made.data[0].embedding, [0.5, -1.0])
 
     async def test_a_round_of_tools(self) -> None:
         call = {

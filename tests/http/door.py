@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from openclaw_twisted.boundaries import Provider
+from openclaw_twisted.boundaries import Embedder, Provider
 from openclaw_twisted.testing import LoopbackDoor, real_reactor
 
 HELLO = {"model": "openclaw", "messages": [{"role": "user", "content": "hi"}]}
@@ -92,9 +92,13 @@ class DoorCase(TestCase):
         self._client = treq.client.HTTPClient(Agent(real_reactor(), pool=self._pool))
 
     def open(
-        self, *scripts: Any, settings: dict[str, Any] | None = None, provider: Provider | None = None
+        self,
+        *scripts: Any,
+        settings: dict[str, Any] | None = None,
+        provider: Provider | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
-        self.door = LoopbackDoor(settings, *scripts, provider=provider)
+        self.door = LoopbackDoor(settings, *scripts, provider=provider, embedder=embedder)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.door.stop()))
 
     def url(self, path: str) -> str:

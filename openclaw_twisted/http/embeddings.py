@@ -1,0 +1,110 @@
+"""POST /v1/embeddings: texts become vectors, as numbers or as base64."""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from openclaw_twisted.boundaries import Embedder
+from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError
+from openclaw_twisted.http.body import decode
+from openclaw_twisted.http.endpoint import Call, Reply, json_reply
+
+__all__ = ["EMBEDDING_KEY", "EmbeddingsEndpoint"]
+
+EMBEDDING_KEY = "models.embedding"
+MAX_INPUTS = 2048
+
+Text = Annotated[str, Meta(min_length=1)]
+Tokens = Annotated[list[int], Meta(min_length=1)]
+
+
+class EmbeddingRequest(msgspec.Struct):
+    """What to embed: a text, texts, tokens, or lists of tokens; 2,048 at most."""
+
+    input: Text | Annotated[list[Text | int | Tokens], Meta(min_length=1)]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class EmbeddingOut(msgspec.Struct):
+    """One vector."""
+
+    index: int
+    embedding: Sequence[float] | str
+    object: Literal["embedding"] = "embedding"
+
+
+class EmbeddingUsageOut(msgspec.Struct):
+    """Tokens as the provider counted them."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsOut(msgspec.Struct):
+    """All vectors, in the order of the inputs."""
+
+    data: list[EmbeddingOut]
+    model: str
+    usage: EmbeddingUsageOut | UnsetType = UNSET
+    object: Literal["list"] = "list"
+
+
+_decoder = msgspec.json.Decoder(EmbeddingRequest)
+
+
+@dataclass(frozen=True)
+class EmbeddingsEndpoint:
+    """Embeds with the one model that the settings name; None when they name none."""
+
+    embedder: Embedder | None
+
+    async def __call__(self, call: Call) -> Reply:
+        """Answer with the vectors."""
+        asked = decode(_decoder, call.body)
+        inputs = _inputs(asked.input)
+        if self.embedder is None:
+            raise NotConfiguredError(
+                f'No embedding model is configured. Set {EMBEDDING_KEY} to "provider/model".'
+            )
+        embedded = await self.embedder.embed(inputs, asked.dimensions)
+        in_base64 = asked.encoding_format == "base64"
+        usage = embedded.usage
+        return json_reply(
+            EmbeddingsOut(
+                data=[
+                    EmbeddingOut(index=at, embedding=_base64(vector) if in_base64 else vector)
+                    for at, vector in enumerate(embedded.vectors)
+                ],
+                model=asked.model or "openclaw",
+                usage=EmbeddingUsageOut(usage.prompt_tokens, usage.total_tokens) if usage else UNSET,
+            )
+        )
+
+
+def _inputs(given: str | Sequence[str | int | list[int]]) -> list[str] | list[list[int]]:
+    """Return a list of texts or a list of token lists; a flat list of tokens is one input."""
+    if isinstance(given, str):
+        return [given]
+    if len(given) > MAX_INPUTS and not isinstance(given[0], int):
+        raise InvalidRequestError(f"At most {MAX_INPUTS} inputs at a time.", param="input")
+    texts = [item for item in given if isinstance(item, str)]
+    tokens = [item for item in given if isinstance(item, int)]
+    lists = [item for item in given if isinstance(item, list)]
+    for alike in (texts, lists, [tokens]):
+        if len(alike) == len(given) or alike == [list(given)]:
+            return alike
+    raise InvalidRequestError("Texts, tokens and lists of tokens cannot be mixed.", param="input")
+
+
+def _base64(vector: Sequence[float]) -> str:
+    # OpenAI's clients ask for this by default: 32-bit floats, lowest byte first.
+    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -1,0 +1,107 @@
+import struct
+from base64 import b64decode
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.settings import ProviderSettings
+from openclaw_twisted.errors import ConfigError
+from openclaw_twisted.providers.configured import Configured
+from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor
+from tests.http.door import Answer, DoorCase
+
+
+class Embedding(DoorCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[Any] = []
+        self.upstream = FakeUpstream(self.embed)
+        self.upstream.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
+        provider = ProviderSettings(base_url=self.upstream.base_url, api_key=Secret("sk-the-key"))
+        self.configured = Configured(real_reactor(), {"mock": provider})
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.configured.close()))
+        self.open(embedder=self.configured.embedder("mock/small"))
+
+    def embed(self, call: UpstreamCall) -> None:
+        """Embed a text as its length and its place, in the wrong order, as an upstream may."""
+        self.asked.append((call.path, call.headers["authorization"], call.body))
+        rows = [
+            {"object": "embedding", "index": at, "embedding": [float(len(text)), float(at)]}
+            for at, text in enumerate(call.body["input"])
+        ]
+        usage = {"prompt_tokens": 7, "total_tokens": 7}
+        call.answer(200, msgspec.json.encode({"object": "list", "data": rows[::-1], "usage": usage}))
+
+    async def vectors(self, **body: Any) -> Answer:
+        return await self.ask("POST", "/v1/embeddings", body=body)
+
+    async def test_texts_become_vectors_in_their_order(self) -> None:
+        answer = await self.vectors(model="any-name", input=["a", "bcd"])
+        self.assertEqual(
+            answer.json,
+            {
+                "object": "list",
+                "model": "any-name",
+                "data": [
+                    {"object": "embedding", "index": 0, "embedding": [1.0, 0.0]},
+                    {"object": "embedding", "index": 1, "embedding": [3.0, 1.0]},
+                ],
+                "usage": {"prompt_tokens": 7, "total_tokens": 7},
+            },
+        )
+        path, key, sent = self.asked[0]
+        self.assertEqual((path, key), ("/v1/embeddings", "Bearer sk-the-key"))
+        self.assertEqual(sent, {"model": "small", "input": ["a", "bcd"], "encoding_format": "float"})
+
+    async def test_base64_is_little_endian_floats(self) -> None:
+        answer = await self.vectors(input="abc", encoding_format="base64", dimensions=2)
+        packed = b64decode(answer.json["data"][0]["embedding"])
+        self.assertEqual(struct.unpack("<2f", packed), (3.0, 0.0))
+        self.assertEqual(self.asked[0][2]["dimensions"], 2)
+
+    async def test_tokens(self) -> None:
+        for given, sent in (([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]])):
+            self.assertEqual((await self.vectors(input=given)).status, 200)
+            self.assertEqual(self.asked[-1][2]["input"], sent)
+
+    async def test_what_cannot_be_embedded(self) -> None:
+        for given in ("", [], [""], ["a", 1], [[]], [1, [2]], None, {}, ["a"] * 2049):
+            answer = await self.vectors(input=given)
+            self.assertEqual(
+                (answer.status, answer.error["type"]), (400, "invalid_request_error"), str(given)[:20]
+            )
+        self.assertEqual((await self.vectors(input="a", encoding_format="hex")).status, 400)
+        self.assertEqual((await self.vectors(input="a", dimensions=0)).status, 400)
+        self.assertEqual(self.asked, [])
+
+    async def test_trouble_upstream(self) -> None:
+        table: list[tuple[int, bytes, int]] = [
+            (401, b"", 502),
+            (429, b"", 429),
+            (500, b"", 502),
+            (400, b'{"error":{"message":"too long: maximum context length"}}', 400),
+            (200, b"<html>", 502),
+            (200, b'{"data":[]}', 502),
+        ]
+        for status, body, told in table:
+
+            def behave(call: UpstreamCall, status: int = status, body: bytes = body) -> None:
+                call.answer(status, body)
+
+            self.upstream.behaviour = behave
+            self.assertEqual((await self.vectors(input="a")).status, told, status)
+
+    async def test_without_a_model_it_says_how_to_configure_one(self) -> None:
+        await self.door.stop()
+        self.open()
+        answer = await self.vectors(input="a")
+        self.assertEqual((answer.status, answer.error["code"]), (501, "not_configured"))
+        self.assertIn("models.embedding", answer.error["message"])
+
+    def test_a_model_of_nobody(self) -> None:
+        for model in ("nobody/m", "mock", "mock/"):
+            with self.assertRaises(ConfigError, msg=model):
+                self.configured.embedder(model)
