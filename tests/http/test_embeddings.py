@@ -68,11 +68,11 @@ class Embedding(DoorCase):
             self.assertEqual(self.asked[-1][2]["input"], sent)
 
     async def test_what_cannot_be_embedded(self) -> None:
-        for given in ("", [], [""], ["a", 1], [[]], [1, [2]], None, {}, ["a"] * 2049):
+        wrong: list[Any] = ["", [], [""], ["a", 1], [[]], [1, [2]], None, {}, ["a"] * 2049]
+        for given in wrong:
             answer = await self.vectors(input=given)
-            self.assertEqual(
-                (answer.status, answer.error["type"]), (400, "invalid_request_error"), str(given)[:20]
-            )
+            told = (answer.status, answer.error["type"])
+            self.assertEqual(told, (400, "invalid_request_error"), str(given)[:20])
         self.assertEqual((await self.vectors(input="a", encoding_format="hex")).status, 400)
         self.assertEqual((await self.vectors(input="a", dimensions=0)).status, 400)
         self.assertEqual(self.asked, [])
