@@ -106,8 +106,6 @@ def _read_host(authority: re.Match[str]) -> IPAddress | str | None:
         return name
     # No top-level domain is a number, so whoever gets this name takes it for an IPv4 address: as inet_aton
     # reads it, with 1 to 4 parts in decimal, octal or hexadecimal.
-    if not all(_NUMBER.fullmatch(part) for part in name.split(".")):
-        return None
     try:
         return IPv4Address(socket.inet_aton(name))
     except OSError:

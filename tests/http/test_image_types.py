@@ -93,6 +93,10 @@ class Pixels(SynchronousTestCase):
         self.assertEqual(pixels(images.jpeg(before=empty * (MAX_JPEG_SEGMENTS - 2))), 6)
         self.assertEqual(pixels(images.jpeg(before=empty * MAX_JPEG_SEGMENTS)), 0)
 
+    def test_a_jpeg_that_is_broken_does_not_say(self) -> None:
+        no_segment = b"\x12\xc0\x00\x0b\x08\xff\xff\xff\xff"
+        self.assertEqual(pixels(images.jpeg(before=no_segment)), 0)
+
     def test_what_ends_too_soon_does_not_say(self) -> None:
         for name, (make, types) in EVERY_KIND.items():
             whole = make()
