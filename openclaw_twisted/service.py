@@ -40,9 +40,10 @@ from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settin
 from openclaw_twisted.errors import GatewayError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
-from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.loop_lag import LoopLag
@@ -286,16 +287,15 @@ class Gateway(Service):
         complete = ChatCompletions(
             runner=self.runner,
             directory=self.directory,
-            settings=chat,
+            settings=self._settings,
             clock=self._reactor,
             now=time.time,
+            images=ImageFetcher(self._reactor, limits_of(chat)),
             repeats=Repeats(
                 self._reactor,
                 keep_seconds=gateway.limits.idempotency_seconds,
                 max_kept=gateway.limits.max_idempotency_keys,
             ),
-            timeout_seconds=self._settings.agents.defaults.timeout_seconds,
-            stall_seconds=gateway.limits.stream_stall_seconds,
         )
         model = self._settings.models.embedding
         endpoints = Endpoints(

@@ -30,10 +30,12 @@ from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunEvent, TextDelta
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
-from openclaw_twisted.http.chat_completions import ChatCompletions
+from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
+from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.metrics import Scrape
+from openclaw_twisted.http.public_addresses import IPAddress
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.scripted import Scripted
@@ -206,20 +208,24 @@ class LoopbackDoor:
 
     def _chat(self, clock: IReactorTime) -> ChatCompletions:
         limits = self.settings.gateway.limits
+        chat = self.settings.gateway.http.endpoints.chat_completions
         return ChatCompletions(
             runner=self.runs.runner,
             directory=self.directory,
-            settings=self.settings.gateway.http.endpoints.chat_completions,
+            settings=self.settings,
             clock=clock,
             now=lambda: 1_700_000_000.5,
+            images=ImageFetcher(clock, limits_of(chat), may_connect=self.may_connect),
             repeats=Repeats(
                 clock,
                 keep_seconds=limits.idempotency_seconds,
                 max_kept=limits.max_idempotency_keys,
             ),
-            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
-            stall_seconds=limits.stream_stall_seconds,
         )
+
+    def may_connect(self, address: IPAddress) -> bool:
+        """Allow images from this machine alone: a test has nowhere else to fetch from."""
+        return address.is_loopback
 
     def _doorkeeping(self, clock: IReactorTime) -> Doorkeeping:
         gateway = self.settings.gateway

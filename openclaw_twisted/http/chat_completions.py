@@ -6,24 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
 from openclaw_twisted.config.sampling import with_defaults
-from openclaw_twisted.config.settings import ChatCompletionsSettings
+from openclaw_twisted.config.settings import ChatCompletionsSettings, Settings
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, new_heading
-from openclaw_twisted.http.chat_parts import ContentLimits
+from openclaw_twisted.http.chat_parts import ContentLimits, Draft
 from openclaw_twisted.http.chat_request import Conversation, parse
 from openclaw_twisted.http.endpoint import Call, Reply
+from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.stream import EventStream
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
 from openclaw_twisted.runs.runner import Run, Runner
 
-__all__ = ["ChatCompletions"]
+__all__ = ["ChatCompletions", "limits_of"]
 
 MAX_KEY_CHARACTERS = 255
 RETRY_COUNT = "x-stainless-retry-count"
@@ -31,30 +33,28 @@ RETRY_COUNT = "x-stainless-retry-count"
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCompletions:
-    """The endpoint; `now` gives seconds since the epoch, `timeout_seconds` bounds a run (0: no bound)."""
+    """The endpoint; `now` gives seconds since the epoch."""
 
     runner: Runner
     directory: Directory
-    settings: ChatCompletionsSettings
+    settings: Settings
     clock: IReactorTime
     now: Callable[[], float]
+    images: ImageFetcher
     repeats: Repeats
-    timeout_seconds: float = 0.0
-    stall_seconds: float = 60.0
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in pieces when the request says `stream`."""
-        settings = self.settings
-        limits = ContentLimits(
-            settings.images,
-            max_images=settings.max_image_parts,
-            max_total_bytes=settings.max_total_image_bytes,
-        )
-        asked, conversation = parse(call.body, limits)
+        settings = self.settings.gateway.http.endpoints.chat_completions
+        asked, conversation = parse(call.body, limits_of(settings))
         target = resolve_target(
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
-        run = self._run(call, run_request(target, conversation, timeout_seconds=self.timeout_seconds))
+        if any(isinstance(message, Draft) for message in conversation.messages):
+            complete = await self.images.resolve(conversation.messages)
+            conversation = msgspec.structs.replace(conversation, messages=complete)
+        seconds = self.settings.agents.defaults.timeout_seconds
+        run = self._run(call, run_request(target, conversation, timeout_seconds=seconds))
         heading = new_heading(self.now(), target.model_echo, legacy=asked.legacy)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
@@ -67,7 +67,7 @@ class ChatCompletions:
             ChunkEncoder(heading, include_usage=asked.include_usage),
             clock=self.clock,
             keep_alive_seconds=settings.keep_alive_seconds,
-            stall_seconds=self.stall_seconds,
+            stall_seconds=self.settings.gateway.limits.stream_stall_seconds,
         )
         await stream.carry(run, headers)
         return None
@@ -92,6 +92,15 @@ async def _end_of(run: Run) -> RunFinished:
         return await run.result()
     finally:
         run.leave()
+
+
+def limits_of(settings: ChatCompletionsSettings) -> ContentLimits:
+    """Return what the settings allow a request to bring."""
+    return ContentLimits(
+        settings.images,
+        max_images=settings.max_image_parts,
+        max_total_bytes=settings.max_total_image_bytes,
+    )
 
 
 def repeat_key(call: Call) -> str | None:
