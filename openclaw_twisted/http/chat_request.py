@@ -25,6 +25,7 @@ __all__ = ["ChatRequest", "Conversation", "parse"]
 MAX_STOPS = 4
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -114,7 +115,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    reasoning_effort: str | None = None
+    reasoning_effort: Effort | None = None
     response_format: ResponseFormatIn | None = None
     parallel_tool_calls: bool | None = None
     tools: list[ToolIn] | None = None

@@ -70,6 +70,10 @@ class Bodies(ParsingCase):
             ({"tools": [{"type": "function"}]}, "tools[0]"),
             ({"tool_choice": "perhaps"}, "tool_choice"),
             ({"response_format": {"type": "xml"}}, "response_format.type"),
+            ({"reasoning_effort": "extreme"}, "reasoning_effort"),
+            ({"seed": 1.5}, "seed"),
+            ({"logit_bias": {"1": 101}}, "logit_bias[...]"),
+            ({"presence_penalty": 2.1}, "presence_penalty"),
         ]
         for body, param in table:
             error = self.refused(**body)
