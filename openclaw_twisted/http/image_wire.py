@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from openclaw_twisted.errors import GatewayError
@@ -91,10 +91,14 @@ class Wire:
             endpoint = wrapClientTLS(creator, self, clock=self._reactor)
         pool = HTTPConnectionPool(self._reactor, persistent=False)
         pool._factory = _QuietFactory  # noqa: SLF001 - the only way to keep two log lines per connection out
-        agent = Agent.usingEndpointFactory(self._reactor, _Only(endpoint), pool)
-        response = await agent.request(b"GET", str(address).encode(), headers)
+        uri = URI.fromBytes(str(address).encode())
+        # `Agent.request` would put the path together anew, and some Pythons double a leading // by that.
+        asking = Agent(self._reactor, pool=pool)._requestWithEndpoint(  # noqa: SLF001
+            (uri.scheme, uri.host, uri.port), endpoint, b"GET", uri, headers, None, address.target.encode()
+        )
+        response: IResponse = await asking
         self.answered = True
-        return cast("IResponse", response)
+        return response
 
     def abort(self) -> None:
         """Close the connection, whatever it is doing."""
@@ -125,17 +129,6 @@ class Wire:
 
 class _QuietFactory(_HTTP11ClientFactory):
     noisy = False
-
-
-@implementer(IAgentEndpointFactory)
-class _Only:
-    """Leads to one endpoint, whatever the URI."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
-        return self._endpoint
 
 
 class _Metered(ProtocolWrapper):

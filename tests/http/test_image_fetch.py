@@ -27,6 +27,12 @@ class Asking(MemoryCase):
             ],
         )
 
+    def test_the_path_is_sent_as_it_is(self) -> None:
+        for path in ("/", "//a.png", "///a/../b", "/a;b=c?d;e", "/?", "/%2e%2e/a"):
+            web = self.web()
+            web.fetch(f"http://example.org{path}")
+            self.assertEqual(web.host().request[0], f"GET {path} HTTP/1.1")
+
     def test_ip_addresses_are_not_looked_up(self) -> None:
         web = self.web()
         web.fetch("http://1.1.1.1/", "http://[2606:4700::1111]/")
