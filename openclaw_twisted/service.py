@@ -287,9 +287,10 @@ class Gateway(Service):
         complete = ChatCompletions(
             runner=self.runner,
             directory=self.directory,
-            settings=self._settings,
+            settings=gateway,
             clock=self._reactor,
             now=time.time,
+            timeout_seconds=self._settings.agents.defaults.timeout_seconds,
             images=ImageFetcher(self._reactor, limits_of(chat)),
             repeats=Repeats(
                 self._reactor,

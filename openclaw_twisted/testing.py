@@ -212,9 +212,10 @@ class LoopbackDoor:
         return ChatCompletions(
             runner=self.runs.runner,
             directory=self.directory,
-            settings=self.settings,
+            settings=self.settings.gateway,
             clock=clock,
             now=lambda: 1_700_000_000.5,
+            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
             images=ImageFetcher(clock, limits_of(chat), may_connect=self.may_connect),
             repeats=Repeats(
                 clock,

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
 from openclaw_twisted.config.sampling import with_defaults
-from openclaw_twisted.config.settings import ChatCompletionsSettings, Settings
+from openclaw_twisted.config.settings import ChatCompletionsSettings, GatewaySettings
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, new_heading
@@ -33,28 +33,28 @@ RETRY_COUNT = "x-stainless-retry-count"
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCompletions:
-    """The endpoint; `now` gives seconds since the epoch."""
+    """The endpoint; `now` gives seconds since the epoch, `timeout_seconds` bounds a run (0 is no bound)."""
 
     runner: Runner
     directory: Directory
-    settings: Settings
+    settings: GatewaySettings
     clock: IReactorTime
     now: Callable[[], float]
     images: ImageFetcher
     repeats: Repeats
+    timeout_seconds: float
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in pieces when the request says `stream`."""
-        settings = self.settings.gateway.http.endpoints.chat_completions
-        asked, conversation = parse(call.body, limits_of(settings))
+        settings = self.settings.http.endpoints.chat_completions
+        asked, conversation = parse(call.body, self.images.limits)
         target = resolve_target(
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
         if any(isinstance(message, Draft) for message in conversation.messages):
             complete = await self.images.resolve(conversation.messages)
             conversation = msgspec.structs.replace(conversation, messages=complete)
-        seconds = self.settings.agents.defaults.timeout_seconds
-        run = self._run(call, run_request(target, conversation, timeout_seconds=seconds))
+        run = self._run(call, run_request(target, conversation, timeout_seconds=self.timeout_seconds))
         heading = new_heading(self.now(), target.model_echo, legacy=asked.legacy)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
@@ -67,7 +67,7 @@ class ChatCompletions:
             ChunkEncoder(heading, include_usage=asked.include_usage),
             clock=self.clock,
             keep_alive_seconds=settings.keep_alive_seconds,
-            stall_seconds=self.settings.gateway.limits.stream_stall_seconds,
+            stall_seconds=self.settings.limits.stream_stall_seconds,
         )
         await stream.carry(run, headers)
         return None
