@@ -51,10 +51,13 @@ class ChatCompletions:
         target = resolve_target(
             self.directory, asked.model, call.request.requestHeaders, user=asked.user, options=settings
         )
-        if any(isinstance(message, Draft) for message in conversation.messages):
-            complete = await self.images.resolve(conversation.messages)
-            conversation = msgspec.structs.replace(conversation, messages=complete)
-        run = self._run(call, run_request(target, conversation, timeout_seconds=self.timeout_seconds))
+        request = run_request(target, conversation, timeout_seconds=self.timeout_seconds)
+        run = self._joined(call, request)
+        if run is None and any(isinstance(message, Draft) for message in request.messages):
+            complete = await self.images.resolve(request.messages)
+            request = msgspec.structs.replace(request, messages=complete)
+            run = self._joined(call, request)  # the same request may have come meanwhile
+        run = run or self._start(call, request)
         heading = new_heading(self.now(), target.model_echo, legacy=asked.legacy)
         headers = {
             "x-openclaw-run-id": run.request.run_id,
@@ -72,16 +75,18 @@ class ChatCompletions:
         await stream.carry(run, headers)
         return None
 
-    def _run(self, call: Call, request: RunRequest) -> Run:
-        """Start a run, or join the one that the same request has started before."""
+    def _joined(self, call: Call, request: RunRequest) -> Run | None:
+        """Return the run that the same request has started before, if this is a repetition."""
         key = repeat_key(call)
-        if key is None:
-            return self.runner.start(request)
-        digest = _digest(call, request)
-        run = self.repeats.find(key, digest) if may_join(call) else None
-        if run is None:
-            run = self.runner.start(request)
-            self.repeats.enter(key, run, digest)
+        if key is None or not may_join(call):
+            return None
+        return self.repeats.find(key, _digest(call, request))
+
+    def _start(self, call: Call, request: RunRequest) -> Run:
+        run = self.runner.start(request)
+        key = repeat_key(call)
+        if key is not None:
+            self.repeats.enter(key, run, _digest(call, request))
         return run
 
 

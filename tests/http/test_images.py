@@ -65,6 +65,14 @@ class Images(DoorCase):
         for asked in self.door.runs.provider.requests:
             self.assertEqual(asked.messages[0].content, (TextPart("What is this?"), SEEN))
 
+    async def test_a_repetition_needs_no_image_again(self) -> None:
+        self.open(reply("A cat."), settings=FETCHING)
+        key, messages = {"idempotency-key": "k"}, about(self.address)
+        await self.chat(key, messages=messages)
+        await self.web.stop()
+        again = await self.chat(key, messages=messages)
+        self.assertEqual(again.json["choices"][0]["message"]["content"], "A cat.")
+
     async def test_an_image_that_cannot_be_had_starts_no_run(self) -> None:
         self.open(settings=FETCHING)
         self.web.behaviour = lambda call: call.answer(404)
