@@ -21,7 +21,7 @@ from tests.config.structs import Key, keys
 __all__ = ["FIELDS", "KEYS", "Field", "fields_in", "reads"]
 
 PACKAGE = Path(settings.__file__).parents[1]
-NOT_PRODUCTION = {"testing.py"}
+NOT_PRODUCTION = ("config/", "testing/")
 
 Field = tuple[type[msgspec.Struct], str]
 """A struct and the name of one of its attributes."""
@@ -43,7 +43,7 @@ def reads(package: Path = PACKAGE, *, certain: bool = False) -> dict[Field, set[
     found: dict[Field, set[str]] = {}
     for file in sorted(package.rglob("*.py")):
         module = str(file.relative_to(package))
-        if module.startswith("config/") or module in NOT_PRODUCTION:
+        if module.startswith(NOT_PRODUCTION):
             continue
         for read in fields_in(ast.parse(file.read_text(encoding="utf-8"))):
             if read.certain or not certain:

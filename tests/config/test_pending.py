@@ -111,10 +111,11 @@ class SearchTests(SynchronousTestCase):
 
     def test_a_field_that_nothing_reads_is_found(self) -> None:
         package = Path(self.mktemp())
-        (package / "config").mkdir(parents=True)
+        for folder in ("config", "testing"):
+            (package / folder).mkdir(parents=True)
         code = "from openclaw_twisted.config.settings import AuthSettings\ndef f(auth): return auth.{}"
         (package / "gate.py").write_text(code.format("token"))
-        (package / "testing.py").write_text(code.format("password"))
+        (package / "testing" / "door.py").write_text(code.format("password"))
         (package / "config" / "rules.py").write_text(code.format("mode"))
         self.assertEqual(reads(package), {(AuthSettings, "token"): {"gate.py"}})
         self.assertIn((AuthSettings, "mode"), FIELDS)

@@ -10,11 +10,7 @@ from openclaw_twisted.errors import UpstreamError, UpstreamRateLimitError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.openai_completions import StreamReader, request_body
 from openclaw_twisted.sse import DONE, encode
-
-
-def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
-    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
-    return encode(json.dumps({"id": "x", "choices": [choice], **more}).encode())
+from openclaw_twisted.testing import chunk
 
 
 def read(*pieces: bytes) -> list[ProviderEvent]:

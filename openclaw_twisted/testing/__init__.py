@@ -1,0 +1,24 @@
+"""Fakes for our tests and for yours: each implements a boundary, or is handed in where the real one would be.
+
+Nothing here patches anything.
+"""
+
+from __future__ import annotations
+
+from openclaw_twisted.testing.door import LoopbackDoor
+from openclaw_twisted.testing.reactor import real_reactor
+from openclaw_twisted.testing.runs import Collector, MemoryRuns, run_request, user
+from openclaw_twisted.testing.upstream import FakeUpstream, UpstreamCall, chunk, stream_of
+
+__all__ = [
+    "Collector",
+    "FakeUpstream",
+    "LoopbackDoor",
+    "MemoryRuns",
+    "UpstreamCall",
+    "chunk",
+    "real_reactor",
+    "run_request",
+    "stream_of",
+    "user",
+]
