@@ -63,6 +63,15 @@ class Whole(DoorCase):
         self.assertEqual(headers["x-content-type-options"], "nosniff")
         self.assertEqual(headers["referrer-policy"], "no-referrer")
 
+    async def test_the_reason_is_the_models(self) -> None:
+        reasons: list[Any] = ["stop", "length", "content_filter"]
+        self.open(*([[TextDelta("a"), Finished(reason)]] for reason in reasons for _ in "ws"))
+        for reason in reasons:
+            self.assertEqual((await self.chat()).json["choices"][0]["finish_reason"], reason)
+            _, events = await self.stream()
+            *_, last, _done = await events.rest()
+            self.assertEqual(data_of(last)["choices"][0]["finish_reason"], reason)
+
     async def test_counts_that_nobody_gave_are_not_invented(self) -> None:
         self.open(reply("ok"))
         self.assertNotIn("usage", (await self.chat()).json)
