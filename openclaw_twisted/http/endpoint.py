@@ -107,8 +107,10 @@ async def answer(endpoint: Endpoint, call: Call) -> None:
     if reply is None:
         return
     if call.request.startedWriting:
-        # What has been sent cannot be taken back, but the client can be told that it is not whole.
-        call.request.loseConnection()
+        # What has been sent cannot be taken back. A connection that breaks says that it is not whole,
+        # where an orderly end would pass for one.
+        transport: Any = call.request.transport
+        transport.abortConnection()
     else:
         send(call.request, reply)
 

@@ -119,7 +119,7 @@ class Whole(DoorCase):
         await self.until(lambda: not self.door.runs.runner.active())
 
     async def test_what_the_model_is_asked(self) -> None:
-        self.open(reply("ok"), settings={"agents": {"defaults": {"systemPromptOverride": "You are Ann."}}})
+        self.open(reply("ok"))
         messages = [
             {"role": "system", "content": "Be brief."},
             {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
@@ -128,7 +128,6 @@ class Whole(DoorCase):
         await self.chat(messages=messages, temperature=0.5, max_tokens=5, max_completion_tokens=7)
         asked = self.door.runs.provider.requests[0]
         self.assertEqual(asked.model, "scripted/m")
-        # The door's runner has no prompts of its own; the client's instructions are what is left.
         self.assertEqual(
             asked.messages, (Message(role="system", content="Be brief.\n\nBe kind."), user("ab"))
         )
@@ -363,8 +362,8 @@ class Trouble(DoorCase):
                 self.assertNotIn("retry-after", answer.headers)
 
     async def test_a_stream_that_cannot_begin_has_a_status_too(self) -> None:
-        self.open(settings={"agents": {"list": [{"id": "main", "model": "scripted/m"}]}})
-        self.door.runs.runner._draining = True
+        self.open()
+        await self.door.runs.runner.drain(0)
         response, events = await self.stream()
         await events.rest()
         self.assertEqual(response.code, 503)

@@ -19,11 +19,13 @@ class Repeated(DoorCase):
         for header in ("x-openclaw-run-id", "x-openclaw-session-key"):
             self.assertEqual(first.headers[header], second.headers[header])
 
-    async def test_a_repetition_may_want_it_streamed(self) -> None:
-        self.open(reply("one"))
-        await self.chat(KEY, user="ann")
-        again = await self.ask("POST", "/v1/chat/completions", headers=KEY, body=b"{}")
-        self.assertEqual(again.status, 400)
+    async def test_a_repeated_stream_is_told_again_from_its_beginning(self) -> None:
+        self.open(reply("one ", "two"), reply("another"))
+        for _ in range(2):
+            _, events = await self.stream(KEY)
+            heard = await events.rest()
+            self.assertEqual((text_of(heard), heard[-1]), ("one two", "data: [DONE]"))
+        self.assertEqual(self.asked(), 1)
 
     async def test_a_repetition_joins_a_run_that_goes_on_when_the_first_is_gone(self) -> None:
         pause = Pause()

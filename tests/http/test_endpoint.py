@@ -1,0 +1,68 @@
+"""What becomes of an endpoint with a defect, over a real socket."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.server import Request, Site
+
+from openclaw_twisted.auth.gate import Identity
+from openclaw_twisted.http.app import Application, Route
+from openclaw_twisted.http.endpoint import Call, Reply
+from openclaw_twisted.testing import real_reactor
+
+
+class Admitted(Request):
+    """A request as admission leaves it."""
+
+    admitted = SimpleNamespace(identity=Identity("somebody"))
+
+
+class Reader(Protocol):
+    def __init__(self) -> None:
+        self.received = b""
+        self.closed: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed.callback(self.received)
+
+
+class Defects(TestCase):
+    timeout = 10
+
+    async def ask(self, endpoint: Any) -> bytes:
+        application = Application((Route(name="GET /it", endpoint=endpoint),))
+        port: Any = real_reactor().listenTCP(0, Site(application.resource, Admitted), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        address = TCP4ClientEndpoint(real_reactor(), "127.0.0.1", port.getHost().port)
+        reader = await connectProtocol(address, Reader())
+        reader.transport.write(b"GET /it HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        received: bytes = await reader.closed
+        return received
+
+    async def test_before_the_answer_it_is_a_500_without_detail(self) -> None:
+        async def defective(_call: Call) -> Reply:
+            raise ZeroDivisionError("secret detail")
+
+        answer = await self.ask(defective)
+        self.assertIn(b" 500 ", answer)
+        self.assertIn(b'"code":"internal_error"', answer)
+        self.assertNotIn(b"secret detail", answer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_during_the_answer_it_breaks_the_connection(self) -> None:
+        async def defective(call: Call) -> Reply:
+            call.request.write(b"half an answer")
+            raise ZeroDivisionError
+
+        answer = await self.ask(defective)
+        self.assertFalse(answer.endswith(b"0\r\n\r\n"), answer)
+        self.assertNotIn(b"internal_error", answer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
