@@ -6,7 +6,7 @@ Each implementation carries one typed line that proves it fits, next to its defi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -23,6 +23,9 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "Sampling",
+    "SessionBus",
+    "SessionChange",
+    "SessionChangeReason",
     "SessionRow",
     "SessionStore",
     "StoredMessage",
@@ -198,4 +201,32 @@ class Listener(Protocol):
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Take the next batch; must neither block nor raise."""
+        ...
+
+
+SessionChangeReason = Literal["create", "patch", "reset", "delete", "compact", "message", "start", "end"]
+
+
+class SessionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about a session is different now: `at`, in seconds since the epoch.
+
+    `start` and `end` are those of a run, `message` says that a turn's messages have been kept; the other
+    reasons are what somebody did to the session.
+    """
+
+    session_key: str
+    agent_id: str
+    reason: SessionChangeReason
+    at: float
+
+
+class SessionBus(Protocol):
+    """How those who change sessions tell those who show them."""
+
+    def announce(self, change: SessionChange) -> None:
+        """Tell every watcher, now; neither blocks nor raises."""
+        ...
+
+    def watch(self, callback: Callable[[SessionChange], object]) -> Callable[[], None]:
+        """Have `callback` called with every change from now on, until what is returned is called."""
         ...
