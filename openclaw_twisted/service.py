@@ -58,6 +58,7 @@ from openclaw_twisted.providers.local_process import llama_engine
 from openclaw_twisted.providers.progress_bar import ProgressBar
 from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
 from openclaw_twisted.providers.weights import WeightsStore
+from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.runner import Abilities, Runner
@@ -128,6 +129,7 @@ class Gateway(Service):
         self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
         self._lag = LoopLag(reactor, self.metrics.loop_late)
         catalog = Catalog(everybody, aliases=_aliases(agents))
+        self.bus = LocalBus()
         self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))
         self._websockets, self._site = self._make_doors()
         self.metrics.watch(
@@ -243,6 +245,7 @@ class Gateway(Service):
             prompt=lambda agent_id: prompts.text(self.directory.named(agent_id)),
             store=self._store,
             keep_stateless=settings.session.stateless_retention_seconds > 0,
+            bus=self.bus,
         )
         lanes = Lanes(
             max_concurrent=settings.agents.defaults.max_concurrent,

@@ -23,7 +23,8 @@ from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.stream import EventStream
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
-from openclaw_twisted.runs.runner import Run, Runner
+from openclaw_twisted.runs.run import Run
+from openclaw_twisted.runs.runner import Runner
 
 __all__ = ["ChatCompletions", "limits_of"]
 

@@ -18,7 +18,7 @@ from openclaw_twisted.boundaries import Listener
 from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.events import RunEvent
 from openclaw_twisted.runs.feed import Subscription
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 from openclaw_twisted.sse import COMMENT_KEEP_ALIVE
 
 __all__ = ["EventEncoder", "EventStream"]

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 
 __all__ = ["Repeats"]
 

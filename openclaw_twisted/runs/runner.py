@@ -13,21 +13,22 @@ any text leaves its session as it was, so that trying again does not double the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw_twisted.boundaries import (
-    Listener,
     ModelRequest,
     Provider,
     RunRecord,
     RunStatus,
+    SessionBus,
+    SessionChange,
+    SessionChangeReason,
     SessionStore,
     TurnRecord,
 )
@@ -41,14 +42,14 @@ from openclaw_twisted.errors import (
     StorageError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import RunEvent, RunFailed, RunFinished, RunStarted
-from openclaw_twisted.runs.feed import Feed
+from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
+from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
-from openclaw_twisted.runs.lifecycle import new_lifecycle
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages
+from openclaw_twisted.runs.run import Beginning, Run, RunSummary
+from openclaw_twisted.runs.turn import ask, compose, new_messages
 
-__all__ = ["Abilities", "Run", "RunSummary", "Runner"]
+__all__ = ["Abilities", "Runner"]
 
 NO_MODEL = (
     "No model is configured. Set agents.defaults.model and its provider under models.providers, "
@@ -58,7 +59,7 @@ NO_MODEL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What a runner is handed: who answers, what each agent is told, where turns are kept.
+    """What a runner is handed: who answers, what each agent is told, where turns are kept, who hears of it.
 
     `prompt` gives the system prompt of an agent id; `keep_stateless` says whether stateless runs are kept.
     """
@@ -67,109 +68,7 @@ class Abilities:
     prompt: Callable[[str], Awaitable[str]]
     store: SessionStore
     keep_stateless: bool = True
-
-
-class Run:
-    """One run as its doors see it: listen to its feed, wait for its result, cancel it."""
-
-    def __init__(self, request: RunRequest) -> None:
-        self.request = request
-        self.feed = Feed()
-        self.lifecycle = new_lifecycle()
-        self.reply = Reply()
-        self.added: tuple[Message, ...] = ()
-        self.asked_at = 0.0
-        self.started_at = 0.0
-        self.began_at: float | None = None
-        self.stopped_by: GatewayError | None = None
-        self.work: Deferred[RunFinished] | None = None
-        self._audience = 0
-        self._waiting: list[Deferred[RunFinished]] = []
-        self._result: RunFinished | Failure | None = None
-
-    @property
-    def status(self) -> RunStatus:
-        """Where the run stands."""
-        return self.lifecycle.status()
-
-    def result(self) -> Deferred[RunFinished]:
-        """Wait for the end; fails with the run's `GatewayError`.
-
-        Cancelling stops the waiting, not the run.
-        """
-        waiter: Deferred[RunFinished] = Deferred(self._stop_waiting)
-        self._waiting.append(waiter)
-        if self._result is not None:
-            self.settle(self._result)
-        return waiter
-
-    def cancel(self, reason: GatewayError | None = None) -> None:
-        """Stop the run and close its upstream connection now; an ended run stays as it is."""
-        if self._result is None and self.work is not None and self.stopped_by is None:
-            self.stopped_by = reason or CancelledRunError("The run was cancelled.")
-            self.work.cancel()
-
-    def join(self) -> None:
-        """Count somebody in for whom alone the run goes on."""
-        self._audience += 1
-
-    def leave(self) -> None:
-        """Count somebody out; when the last one leaves before the end, the run is cancelled."""
-        self._audience -= 1
-        if self._audience == 0:
-            self.cancel(CancelledRunError("The client went away."))
-
-    def settle(self, result: RunFinished | Failure) -> None:
-        """Tell everybody who waits how the run ended."""
-        self._result = result
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if isinstance(result, Failure):
-                waiter.errback(result)
-            else:
-                waiter.callback(result)
-
-    def forget_question(self) -> None:
-        """Let go of what was asked: an ended run may be kept for those who repeat its request."""
-        self.request = msgspec.structs.replace(self.request, messages=(), instructions=(), tools=())
-        self.added = ()
-
-    def _stop_waiting(self, waiter: Deferred[RunFinished]) -> None:
-        self._waiting.remove(waiter)
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run went, for whoever counts; times in seconds from when it was asked for.
-
-    `first_token_seconds` is None when no answer began.
-    """
-
-    agent_id: str
-    status: RunStatus
-    seconds: float
-    first_token_seconds: float | None
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Beginning:
-    """Notes when a run's answer begins, and then leaves, so that the rest of it costs nothing more."""
-
-    def __init__(self, run: Run, clock: IReactorTime) -> None:
-        self._run = run
-        self._clock = clock
-        self._subscription = run.feed.subscribe(self)
-
-    def run_events(self, events: Sequence[RunEvent]) -> None:
-        """Hear a batch."""
-        if isinstance(events[0], RunStarted):
-            return
-        if not isinstance(events[0], RunFinished | RunFailed):
-            self._run.began_at = self._clock.seconds()
-        self._subscription.cancel()
-
-
-_fits: type[Listener] = _Beginning
+    bus: SessionBus = field(default_factory=LocalBus)
 
 
 class Runner:
@@ -193,6 +92,7 @@ class Runner:
         self._now = now
         self._observe = observe
         self._runs: dict[str, Run] = {}
+        self._watchers: dict[object, Callable[[Run], object]] = {}
         self._draining = False
         self._idle: Deferred[None] | None = None
 
@@ -209,9 +109,24 @@ class Runner:
         run = Run(request)
         run.asked_at = self._clock.seconds()
         self._runs[request.run_id] = run
+        for watcher in tuple(self._watchers.values()):
+            watcher(run)
         run.work = Deferred.fromCoroutine(self._work(run))
         run.work.addBoth(self._ended, run, self._limit(run))
         return run
+
+    def watch(self, callback: Callable[[Run], object]) -> Callable[[], None]:
+        """Have `callback` called with every run before it says anything; call what is returned to stop that.
+
+        It is called while the run starts, so it must neither block nor raise.
+        """
+        ticket = object()
+        self._watchers[ticket] = callback
+
+        def stop() -> None:
+            self._watchers.pop(ticket, None)
+
+        return stop
 
     def find(self, run_id: str) -> Run | None:
         """Return a run that has not ended."""
@@ -263,7 +178,8 @@ class Runner:
             run.lifecycle.begin()
             run.started_at = self._now()
             run.feed.publish((RunStarted(run.started_at),))
-            _Beginning(run, self._clock)
+            self._announce(run, "start")
+            Beginning(run, self._clock)
             try:
                 await ask(self._abilities.provider, await self._question(run), feed=run.feed, reply=run.reply)
             except CancelledError:
@@ -310,6 +226,19 @@ class Runner:
             await self._abilities.store.commit(turn)
         elif self._abilities.keep_stateless:
             self._abilities.store.note(turn)
+        if messages:
+            self._announce(run, "message")
+
+    def _announce(self, run: Run, reason: SessionChangeReason) -> None:
+        request = run.request
+        self._abilities.bus.announce(
+            SessionChange(
+                session_key=str(request.session_key),
+                agent_id=request.agent_id,
+                reason=reason,
+                at=self._now(),
+            )
+        )
 
     def _record(self, run: Run, status: RunStatus, *, error: GatewayError | None = None) -> RunRecord:
         request = run.request
@@ -350,6 +279,7 @@ class Runner:
             run.feed.publish((result,))
             run.settle(result)
         self._tell(run)
+        self._announce(run, "end")
         run.forget_question()
         if self._idle is not None and not self._runs:
             idle, self._idle = self._idle, None

@@ -14,9 +14,11 @@ from openclaw_twisted.boundaries import Listener, Provider, SessionStore
 from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunEvent, TextDelta
 from openclaw_twisted.providers.scripted import Scripted
+from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.runner import Abilities, Runner, RunSummary
+from openclaw_twisted.runs.run import RunSummary
+from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.memory import MemoryStore
 
 __all__ = ["Collector", "MemoryRuns", "run_request", "user"]
@@ -64,11 +66,13 @@ class MemoryRuns:
         self.store = store if store is not None else MemoryStore()
         Deferred.fromCoroutine(self.store.open())
         self.prompt = system_prompt
+        self.bus = LocalBus()
         abilities = Abilities(
             provider=provider if provider is not None else self.provider,
             prompt=self._prompt,
             store=self.store,
             keep_stateless=keep_stateless,
+            bus=self.bus,
         )
         self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds, observe=observe)
 

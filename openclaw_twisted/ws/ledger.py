@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from openclaw_twisted.boundaries import Listener
 from openclaw_twisted.errors import CancelledRunError, GatewayError, UpstreamTimeoutError
 from openclaw_twisted.events import RunEvent, RunFailed, RunFinished
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 
 __all__ = ["Ended", "Entry", "Ledger"]
 

@@ -3,7 +3,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.errors import InvalidRequestError, UpstreamError
 from openclaw_twisted.providers.scripted import Pause, Step, reply
 from openclaw_twisted.runs.repeats import Repeats
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import MemoryRuns, run_request
 
 

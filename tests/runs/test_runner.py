@@ -20,7 +20,7 @@ from openclaw_twisted.events import RunFailed, RunFinished, RunStarted, TextDelt
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.failover import Failover
 from openclaw_twisted.providers.scripted import Pause, Scripted, reply
-from openclaw_twisted.runs.runner import Run, RunSummary
+from openclaw_twisted.runs.run import Run, RunSummary
 from openclaw_twisted.sessions.memory import MemoryStore
 from openclaw_twisted.testing import Collector, MemoryRuns, run_request, user
 

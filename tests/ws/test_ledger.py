@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.errors import CancelledRunError, OverloadedError, UpstreamError
 from openclaw_twisted.events import RunFailed, RunFinished
 from openclaw_twisted.providers.scripted import Pause, reply
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import MemoryRuns, run_request
 from openclaw_twisted.ws.ledger import Ended, Entry, Ledger
 

@@ -9,7 +9,8 @@ from msgspec import Meta, Struct
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.errors import CancelledRunError, InvalidRequestError
-from openclaw_twisted.runs.runner import Run, Runner
+from openclaw_twisted.runs.run import Run
+from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.method import Answer, Call, Method

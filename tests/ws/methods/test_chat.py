@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from openclaw_twisted.providers.scripted import Pause
-from openclaw_twisted.runs.runner import Run
+from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import run_request
 from tests.ws.rig import RigTestCase
 
