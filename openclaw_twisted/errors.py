@@ -29,6 +29,7 @@ __all__ = [
     "OverloadedError",
     "Problem",
     "RateLimitedError",
+    "RequestTimeoutError",
     "StorageError",
     "TooLargeError",
     "UnauthorizedError",
@@ -160,6 +161,13 @@ class HeadersTooLargeError(GatewayError):
     """The head of a request exceeds the limits."""
 
     code = "headers_too_large"
+    kind = "invalid_request_error"
+
+
+class RequestTimeoutError(GatewayError):
+    """The client took too long to send its request."""
+
+    code = "request_timeout"
     kind = "invalid_request_error"
 
 

@@ -27,6 +27,8 @@ RUN_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 FIRST_TOKEN_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
+DROP_REASONS = ("too_many_connections", "slow_head", "slow_body", "stalled_reader")
+
 _ENDINGS = ("finished", "failed", "cancelled")
 
 
@@ -100,6 +102,10 @@ class Metrics:
         """Count an answer of the HTTP door; `route` is a name from the route table, or `none`."""
         self._responses(route, status).inc()
 
+    def connection_dropped(self, reason: str) -> None:
+        """Count a client connection that was not kept; `reason` is one of `DROP_REASONS`."""
+        self._drops(reason).inc()
+
     def login_failed(self, code: str) -> None:
         """Count an attempt to log in that was refused; `code` is the error's."""
         self._failed_logins(code).inc()
@@ -145,6 +151,12 @@ class Metrics:
 
     def _of_doors(self) -> None:
         responses = self._counter("http_responses", "Answers of the HTTP door.", "route", "status")
+        drops = self._counter(
+            "dropped_connections", "Client connections closed because of a limit.", "reason"
+        )
+        self._drops = cache(drops.labels)
+        for reason in DROP_REASONS:
+            self._drops(reason)
         logins = self._counter("failed_logins", "Attempts to log in, at any door, that were refused.", "code")
         self._responses, self._failed_logins = cache(responses.labels), cache(logins.labels)
 

@@ -317,6 +317,7 @@ class Gateway(Service):
             settings=gateway,
             websockets=lambda: websockets.connections,
             observe=self.metrics.http_answered,
+            dropped=self.metrics.connection_dropped,
         )
         return websockets, site
 

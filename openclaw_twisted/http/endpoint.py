@@ -49,6 +49,7 @@ _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RequestTimeoutError: HTTPStatus.REQUEST_TIMEOUT,
     errors.StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,

@@ -8,7 +8,7 @@ upstream socket. When the client is gone, Klein cancels the endpoint, which ends
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.server import Request
@@ -40,6 +40,12 @@ class EventEncoder(Protocol):
     def encode(self, events: Sequence[RunEvent]) -> bytes:
         """Return the SSE events for a batch, possibly none."""
         ...
+
+
+class _Droppable(Protocol):
+    """A request whose connection can be aborted, with a reason."""
+
+    def drop(self, reason: str) -> None: ...
 
 
 @implementer(IPushProducer)
@@ -114,8 +120,7 @@ class EventStream:
         self._gone = True
 
     def _drop(self) -> None:
-        transport: Any = self._request.transport
-        transport.abortConnection()
+        cast("_Droppable", self._request).drop("stalled_reader")
 
     def _forgive(self) -> None:
         if self._stalled is not None and self._stalled.active():

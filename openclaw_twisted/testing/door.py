@@ -40,7 +40,8 @@ __all__ = ["LoopbackDoor"]
 class LoopbackDoor:
     """The HTTP door on a real loopback port, before a runner in memory.
 
-    `settings` is a configuration as the file would hold it (a dict); the scripts are the answers.
+    `settings` is a configuration as the file would hold it (a dict); the scripts are the answers. `clock` is
+    for those who play with the time that connections have.
     """
 
     TOKEN = "a-token-for-tests-only"  # noqa: S105 - it opens nothing but this
@@ -51,6 +52,7 @@ class LoopbackDoor:
         *scripts: Any,
         provider: Provider | None = None,
         embedder: Embedder | None = None,
+        clock: Any = None,
     ) -> None:
         reactor = real_reactor()
         auth = {
@@ -79,14 +81,15 @@ class LoopbackDoor:
         )
         application = Application(routes(self.settings, self.directory, endpoints))
         self.routes = application.routes
-        self._site = GatewaySite(
+        self.site = GatewaySite(
             http=application.resource,
             websocket=Resource(),
             admission=Admission(rules, application.matcher, application.routes),
-            clock=reactor,
+            clock=clock if clock is not None else reactor,
             settings=gateway,
             websockets=lambda: self.websockets,
             observe=self.metrics.http_answered,
+            dropped=self.metrics.connection_dropped,
         )
         self.metrics.watch(
             runs_running=lambda: self.runs.runner.running,
@@ -94,12 +97,12 @@ class LoopbackDoor:
             http_connections=lambda: self.connections,
             websocket_connections=lambda: self.websockets,
         )
-        self._port: Any = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+        self._port: Any = reactor.listenTCP(0, self.site, interface="127.0.0.1")
 
     @property
     def connections(self) -> int:
         """How many HTTP connections are open."""
-        return self._site.connections
+        return self.site.connections
 
     @property
     def port(self) -> int:
@@ -146,7 +149,7 @@ class LoopbackDoor:
     async def stop(self) -> None:
         """Give the port back and drop every connection."""
         await maybeDeferred(self._port.stopListening)
-        await self._site.drop_connections()
+        await self.site.drop_connections()
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,348 @@
+"""A client connection and the requests on it, from their first byte to the door that answers them.
+
+Twisted knows a request when its head is complete (`gotLength`), reads the body, and then dispatches it
+(`process`). Admission sits in the first hook, so a refused caller's body is never kept: a short one is
+read past and answered on the same connection; a long one gets its answer at once, and the connection is
+closed as soon as the client had a chance to read it. (Closing while bytes arrive makes the kernel reset
+the connection, which can destroy the answer on its way.)
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.server import Request
+
+from openclaw_twisted.config.settings import LimitsSettings
+from openclaw_twisted.errors import (
+    GatewayError,
+    HeadersTooLargeError,
+    InvalidRequestError,
+    RequestTimeoutError,
+    TooLargeError,
+)
+from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
+from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply, send
+from openclaw_twisted.http.patience import Patience, Waiting
+
+__all__ = ["Door", "GatewayChannel", "GatewayRequest", "is_upgrade"]
+
+LINGER_SECONDS = 2.0
+MAX_LINGER_BYTES = 4 * 1024 * 1024
+
+NO_ROUTE = "none"
+WEBSOCKET = "websocket"
+"""What answers are counted under when no route was matched, and when a WebSocket was refused."""
+
+_SANE_ID = re.compile(rb"[\w.:-]{1,128}")
+
+
+def is_upgrade(request: Request) -> bool:
+    """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
+    asked = request.requestHeaders.getRawHeaders(b"upgrade") or ()
+    return any(protocol.strip().lower() == b"websocket" for protocol in asked)
+
+
+class Door(Protocol):
+    """What a connection needs from what listens on the port."""
+
+    @property
+    def admission(self) -> Admission:
+        """Who gets in."""
+        ...
+
+    @property
+    def clock(self) -> IReactorTime:
+        """Time and timers."""
+        ...
+
+    @property
+    def common_headers(self) -> Mapping[bytes, bytes]:
+        """The headers of every answer."""
+        ...
+
+    @property
+    def limits(self) -> LimitsSettings:
+        """What one client may take up."""
+        ...
+
+    @property
+    def observe(self) -> Callable[[str, int], object]:
+        """What hears of an answer: its route's name, its status."""
+        ...
+
+    @property
+    def dropped(self) -> Callable[[str], object]:
+        """What hears why a connection was not kept."""
+        ...
+
+    def log(self, request: HTTPRequest) -> None:
+        """Count the answer of a request that has come to its end."""
+        ...
+
+    def opened(self, channel: GatewayChannel) -> None:
+        """Count a connection."""
+        ...
+
+    def closed(self, channel: GatewayChannel) -> None:
+        """Stop counting a connection."""
+        ...
+
+
+class GatewayRequest(Request):
+    """A request that is admitted or refused before its body arrives."""
+
+    channel: GatewayChannel
+    admitted: Admitted | None = None
+    refused: GatewayError | None = None
+    route_name = NO_ROUTE
+    _answered_early = False
+    _preflight: Mapping[str, str] | None = None
+    _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
+    defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        """Decide on the head alone."""
+        # The base class would spill large bodies to a file, which blocks.
+        self.content = BytesIO()
+        self._room = 0
+        if is_upgrade(self):
+            self.route_name = WEBSOCKET
+            return
+        admission = self.channel.site.admission
+        head = self._head(length)
+        self._cross_origin = admission.cross_origin(self.requestHeaders)
+        try:
+            self._preflight = admission.preflight(head)
+            if self._preflight is None:
+                self.admitted = admission.admit(head)
+        except GatewayError as error:
+            self.refused = error
+            self.route_name = admission.route_name(head) or NO_ROUTE
+            if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
+                self.refuse_now(error)
+        else:
+            if self.admitted is not None:
+                self.route_name = self.admitted.route.name
+                self._room = self.admitted.max_body_bytes
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep an admitted body within its limit; drop the rest."""
+        if self.admitted is None or self.refused is not None:
+            return
+        self._room -= len(data)
+        if self._room < 0:
+            self.refused = TooLargeError(f"The request body exceeds {self.admitted.max_body_bytes} bytes.")
+            self.refuse_now(self.refused)
+            return
+        super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """Answer a refused request here, hand every other one to its door."""
+        if self._answered_early:  # the rest of its body came with what was too much
+            return
+        self._common_headers()
+        if self.refused is not None:
+            send(self, error_reply(self.refused))
+            self.finish()
+            return
+        if self._preflight is not None:
+            send(self, Reply(status=HTTPStatus.NO_CONTENT, body=b"", headers=self._preflight))
+            self.finish()
+            return
+        channel = self.channel
+        super().process()
+        if channel.transport is None:  # a WebSocket has taken the connection over
+            channel.site.closed(channel)
+
+    def refuse_now(self, error: GatewayError) -> None:
+        """Answer before the body is whole, and close the connection."""
+        self._answered_early = True
+        self._common_headers()
+        headers = {
+            name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
+        }
+        self.channel.answer_and_close(error_reply(error), headers, self.route_name)
+
+    def drop(self, reason: str) -> None:
+        """Abort the connection, whatever is still unsent; `reason` is what this is counted under."""
+        self.channel.drop(reason)
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """Count an answer that the client did not wait for."""
+        if self.startedWriting and not self.finished:
+            self.channel.site.log(self)
+        super().connectionLost(reason)
+
+    def _head(self, length: int | None) -> Head:
+        channel = self.channel
+        return Head(
+            method=channel._command,  # noqa: SLF001 - Twisted sets the request's own copies only later
+            path=channel._path,  # noqa: SLF001
+            version=channel._version,  # noqa: SLF001
+            headers=self.requestHeaders,
+            peer=getattr(self.getClientAddress(), "host", ""),
+            length=length,
+            tls=ISSLTransport.providedBy(channel.transport),
+        )
+
+    def _common_headers(self) -> None:
+        given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
+        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        self.setHeader(b"x-request-id", request_id)
+        for headers in (self.channel.site.common_headers, self._cross_origin):
+            for name, value in headers.items():
+                self.setHeader(name, value)
+
+
+class GatewayChannel(HTTPChannel):
+    """A client connection that can be answered and closed in the middle of a request."""
+
+    site: Door
+    transport: Any
+    _patience: Patience
+    _lingering: IDelayedCall | None = None
+    _lingered_bytes = 0
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Take a connection."""
+        self.site.opened(self)
+        self._patience = Patience(self.site.limits, self.site.clock.seconds)
+        super().connectionMade()
+        self.setTimeout(self._patience.left(Waiting.HEAD))
+
+    def answer_and_close(self, reply: Reply, headers: Mapping[str, str], route_name: str) -> None:
+        """Send `reply`, stop sending, and read past what is still on its way for a moment."""
+        self._last_words(reply, headers, route_name)
+        if ISSLTransport.providedBy(self.transport):  # TLS cannot be closed by halves
+            self.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
+
+    def drop(self, reason: str) -> None:
+        """Abort the connection, whatever is still unsent; `reason` is what this is counted under."""
+        self.site.dropped(reason)
+        self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the client; after a refusal, drop them."""
+        if self._lingering is None:
+            super().dataReceived(data)
+            self._wait_on()
+            return
+        self._lingered_bytes += len(data)
+        if self._lingered_bytes > MAX_LINGER_BYTES:
+            self.transport.abortConnection()
+
+    def requestDone(self, request: HTTPRequest) -> None:  # noqa: N802
+        """Go on to the next request, of which some may be here already."""
+        self._patience.left(Waiting.NEXT_REQUEST)
+        super().requestDone(request)
+        self._wait_on()
+
+    def timeoutConnection(self) -> None:  # noqa: N802
+        """Close a connection whose client takes too long; one that has begun to say something hears why."""
+        limits, waiting = self.site.limits, self._patience.waiting
+        if waiting is Waiting.BODY:
+            self.site.dropped("slow_body")
+            request = self.requests[-1]
+            late = RequestTimeoutError(
+                f"The body took longer than {limits.body_deadline_seconds:g} s in all, "
+                f"or {limits.body_idle_seconds:g} s without a byte. Send it faster."
+            )
+            request.refuse_now(request.refused or late)
+        elif waiting is Waiting.HEAD:
+            self.site.dropped("slow_head")
+            self._close_slow_head(
+                RequestTimeoutError(
+                    f"The headers took longer than {limits.header_deadline_seconds:g} s. Send them faster."
+                )
+            )
+        else:
+            self._close_for_good()
+
+    def _wait_on(self) -> None:
+        """Give the client the time it has for what it is in the middle of."""
+        if self._lingering is not None or self.transport is None:
+            return  # on its way out, or a WebSocket
+        if self._handlingRequest:
+            self._patience.left(Waiting.NOTHING)  # Twisted has stopped its clock
+        elif not self.line_mode:
+            self.setTimeout(self._patience.left(Waiting.BODY))
+        elif self.requests or self._buffer:
+            self.setTimeout(self._patience.left(Waiting.HEAD))
+        elif self._patience.waiting is not Waiting.HEAD:  # a stray line end is no head yet
+            self.setTimeout(self._patience.left(Waiting.NEXT_REQUEST))
+
+    def _close_slow_head(self, error: GatewayError) -> None:
+        if not (self.requests or self._buffer):
+            self._close_for_good()  # nothing was asked, and nothing is answered
+            return
+        # A client this slow sends nothing that could destroy the answer, so there is no lingering.
+        self._last_words(error_reply(error), self._told(), NO_ROUTE)
+        self.loseConnection()
+
+    def _close_for_good(self) -> None:
+        self._leave_within(LINGER_SECONDS)
+        self.loseConnection()
+
+    def _last_words(self, reply: Reply, headers: Mapping[str, str], route_name: str) -> None:
+        self.transport.write(raw_reply(reply, headers))
+        self.site.observe(route_name, reply.status)
+        self._leave_within(LINGER_SECONDS)
+
+    def _leave_within(self, seconds: float) -> None:
+        self._lingering = self.site.clock.callLater(seconds, self.transport.abortConnection)
+        self.setTimeout(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        """Forget the connection."""
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        self.site.closed(self)
+        super().connectionLost(reason)
+
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+        """Take a line of the head; none after a refusal, though some may have come with it."""
+        if self._lingering is not None:
+            return
+        if not self._receivedHeaderSize and len(line) > self.site.limits.max_request_line_bytes:
+            self._refuse_head(HeadersTooLargeError("The request line is too long."))
+            return
+        super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take a piece of the body; none after a refusal."""
+        if self._lingering is None:
+            super().rawDataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        """Say that a line of the head is too long, where Twisted would just hang up."""
+        self._refuse_head(HeadersTooLargeError("A line of the request's head is too long."))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self._refuse_head(HeadersTooLargeError("The request's headers are too many or too large."))
+        else:
+            self._refuse_head(InvalidRequestError("This is not a well-formed HTTP request."))
+
+    def _refuse_head(self, error: GatewayError) -> None:
+        self.answer_and_close(error_reply(error), self._told(), NO_ROUTE)
+
+    def _told(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
+
+    def _send100Continue(self) -> None:  # noqa: N802
+        if self._lingering is None:
+            super()._send100Continue()
