@@ -39,6 +39,7 @@ from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settings
 from openclaw_twisted.errors import GatewayError, StorageError
 from openclaw_twisted.http.admission import Admission
+from openclaw_twisted.http.agent_runs import AgentRuns
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
@@ -60,7 +61,6 @@ from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
-from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.site import GatewaySite
@@ -287,23 +287,18 @@ class Gateway(Service):
             settings=self._settings,
             now=time.time,
         )
-        complete = ChatCompletions(
-            runner=self.runner,
-            directory=self.directory,
-            settings=gateway,
+        runs = AgentRuns(
+            self.runner,
+            self.directory,
+            gateway,
             clock=self._reactor,
-            now=time.time,
             timeout_seconds=self._settings.agents.defaults.timeout_seconds,
-            images=ImageFetcher(self._reactor, limits_of(chat)),
-            repeats=Repeats(
-                self._reactor,
-                keep_seconds=gateway.limits.idempotency_seconds,
-                max_kept=gateway.limits.max_idempotency_keys,
-            ),
         )
         model = self._settings.models.embedding
         endpoints = Endpoints(
-            chat=complete,
+            chat=ChatCompletions(
+                runs=runs, images=ImageFetcher(self._reactor, limits_of(chat)), now=time.time
+            ),
             embeddings=EmbeddingsEndpoint(self._remote.embedder(model) if model else None),
             metrics=Scrape(self.metrics.registry),
             ready=Ready(self._failing, http),

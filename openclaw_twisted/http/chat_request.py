@@ -18,24 +18,22 @@ from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.body import decode
-from openclaw_twisted.http.chat_parts import ContentLimits, PartIn, read_content, with_content
+from openclaw_twisted.http.conversation import (
+    Conversation,
+    Effort,
+    FunctionIn,
+    Name,
+    check_named,
+    check_required,
+    tool_specs,
+)
+from openclaw_twisted.http.parts import ContentLimits, PartIn, read_content, with_content
 
-__all__ = ["ChatRequest", "Conversation", "parse"]
+__all__ = ["ChatRequest", "parse"]
 
 MAX_STOPS = 4
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-class FunctionIn(msgspec.Struct):
-    """A function as a tool offers it."""
-
-    name: Name
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
 class ToolIn(msgspec.Struct):
@@ -134,19 +132,6 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says to the model: the client's own instructions apart from the messages.
-
-    A message may be a `Draft`, whose images are still to be fetched.
-    """
-
-    messages: tuple[Message, ...]
-    instructions: tuple[str, ...]
-    tools: tuple[ToolSpec, ...]
-    tool_choice: str | tuple[str, str] | None
-    sampling: Sampling
-
-
 _ROLES: Mapping[str, content.Role] = {
     "user": "user",
     "assistant": "assistant",
@@ -164,11 +149,12 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
     request = decode(_decoder, body)
     if request.n not in {None, 1}:
         raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
+    tools = _tools(request)
     return request, Conversation(
         messages=_messages(request.messages, limits),
         instructions=_instructions(request.messages, limits),
-        tools=tuple(map(_tool, _functions(request))),
-        tool_choice=_tool_choice(request),
+        tools=tools,
+        tool_choice=_tool_choice(request, tools),
         sampling=_sampling(request),
     )
 
@@ -228,36 +214,22 @@ def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, .
     return tuple(texts)
 
 
-def _functions(request: ChatRequest) -> list[FunctionIn]:
-    functions = [tool.function for tool in request.tools or ()] or request.functions or []
-    names = [function.name for function in functions]
-    if len(set(names)) < len(names):
-        raise InvalidRequestError("Two tools have the same name.", param="tools")
-    return functions
+def _tools(request: ChatRequest) -> tuple[ToolSpec, ...]:
+    return tool_specs([tool.function for tool in request.tools or ()] or request.functions or [])
 
 
-def _tool(function: FunctionIn) -> ToolSpec:
-    return ToolSpec(
-        name=function.name,
-        description=function.description,
-        parameters=function.parameters,
-        strict=function.strict,
-    )
-
-
-def _tool_choice(request: ChatRequest) -> str | tuple[str, str] | None:
+def _tool_choice(request: ChatRequest, tools: tuple[ToolSpec, ...]) -> str | tuple[str, str] | None:
     given = request.tool_choice
     choice = given.function if isinstance(given, ToolChoiceIn) else given
     param = "tool_choice"
     if choice is None and request.legacy:
         choice, param = request.function_call, "function_call"
-    if not isinstance(choice, ChosenIn):
-        if choice == "required" and not request.tools:
-            raise InvalidRequestError("tool_choice is required, but no tools are given.", param=param)
-        return choice
-    if not any(function.name == choice.name for function in _functions(request)):
-        raise InvalidRequestError(f"{param} names a tool that is not among the tools.", param=param)
-    return ("function", choice.name)
+    if isinstance(choice, ChosenIn):
+        check_named(choice.name, tools, param)
+        return ("function", choice.name)
+    if choice == "required":
+        check_required(tools, param)
+    return choice
 
 
 def _sampling(request: ChatRequest) -> Sampling:

@@ -39,7 +39,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IPolicyForHTTPS, IResponse
 from openclaw_twisted import __version__
 from openclaw_twisted.content import ImagePart, Message
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.chat_parts import (
+from openclaw_twisted.http.image_url import HostList, WebAddress
+from openclaw_twisted.http.image_wire import Body, Wire, look_up
+from openclaw_twisted.http.parts import (
     IMAGES_KEY,
     ContentLimits,
     Draft,
@@ -47,8 +49,6 @@ from openclaw_twisted.http.chat_parts import (
     images_in,
     known_size,
 )
-from openclaw_twisted.http.image_url import HostList, WebAddress
-from openclaw_twisted.http.image_wire import Body, Wire, look_up
 from openclaw_twisted.http.public_addresses import AddressPolicy, IPAddress, is_public
 
 __all__ = ["ImageFetcher"]

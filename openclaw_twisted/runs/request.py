@@ -17,8 +17,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One agent run: who answers, in which session, to what.
 
     `models` names the models to try in order, each as `provider/model`. `messages` are the client's
-    conversation without system messages; those come as `instructions`, placed after the agent's own
-    system prompt and never stored. `timeout_seconds` bounds the run, 0 is no bound.
+    conversation; what comes as `instructions` is placed after the agent's own system prompt and never
+    stored. `appends` says that the session holds none of the messages yet. `timeout_seconds` bounds the
+    run, 0 is no bound.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     session_key: SessionKey
     models: tuple[str, ...]
     messages: tuple[Message, ...]
+    appends: bool = False
     instructions: tuple[str, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | tuple[str, str] | None = None

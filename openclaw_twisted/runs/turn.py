@@ -2,7 +2,11 @@
 
 The rule for history: a session that has messages takes from the request only what follows the last
 assistant message in it (when nothing follows, from the last user message on), because clients resend
-the whole conversation each time; an empty session is seeded with all of it.
+the whole conversation each time; an empty session is seeded with all of it. A request that `appends` says
+that it holds new messages only, and all of them are taken.
+
+System messages stand at the head of the question, once each, wherever they were said: the session keeps
+those that were among the messages, and a client that resends them need not have them kept.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from itertools import takewhile
 import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
-from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage
+from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage, text_of
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.request import RunRequest
@@ -63,7 +67,7 @@ class Reply:
 def new_messages(request: RunRequest, *, has_history: bool) -> tuple[Message, ...]:
     """Return what the request adds to its session."""
     messages = request.messages
-    if not has_history:
+    if request.appends or not has_history:
         return messages
     last = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
     added = messages[last + 1 :]
@@ -77,8 +81,11 @@ def compose(
     request: RunRequest, *, system_prompt: str, history: Sequence[Message], added: Sequence[Message]
 ) -> ModelRequest:
     """Return the question: the system prompt and the client's instructions, then the conversation."""
-    conversation = with_whole_rounds((*history, *added))
-    system = "\n\n".join(text for text in (system_prompt, *request.instructions) if text)
+    conversation = with_whole_rounds([message for message in (*history, *added) if not _is_system(message)])
+    said = (text_of(message) for message in (*history, *request.messages) if _is_system(message))
+    system = "\n\n".join(
+        dict.fromkeys(text for text in (system_prompt, *request.instructions, *said) if text)
+    )
     opening = (Message(role="system", content=system),) if system else ()
     return ModelRequest(
         model=request.models[0],
@@ -120,6 +127,10 @@ def _open_calls(so_far: Sequence[Message]) -> set[str]:
         if not _is_result(message):
             return {call.id for call in message.tool_calls}
     return set()
+
+
+def _is_system(message: Message) -> bool:
+    return message.role == "system"
 
 
 def _is_result(message: Message) -> bool:

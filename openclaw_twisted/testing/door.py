@@ -20,6 +20,7 @@ from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.boundaries import Embedder, Provider
 from openclaw_twisted.config.parse import parse
 from openclaw_twisted.http.admission import Admission
+from openclaw_twisted.http.agent_runs import AgentRuns
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
@@ -29,7 +30,6 @@ from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.public_addresses import IPAddress
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
-from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing.reactor import real_reactor
 from openclaw_twisted.testing.runs import MemoryRuns
@@ -110,21 +110,17 @@ class LoopbackDoor:
         return int(self._port.getHost().port)
 
     def _chat(self, clock: IReactorTime) -> ChatCompletions:
-        limits = self.settings.gateway.limits
-        chat = self.settings.gateway.http.endpoints.chat_completions
+        limits = limits_of(self.settings.gateway.http.endpoints.chat_completions)
         return ChatCompletions(
-            runner=self.runs.runner,
-            directory=self.directory,
-            settings=self.settings.gateway,
-            clock=clock,
-            now=lambda: 1_700_000_000.5,
-            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
-            images=ImageFetcher(clock, limits_of(chat), may_connect=self.may_connect),
-            repeats=Repeats(
-                clock,
-                keep_seconds=limits.idempotency_seconds,
-                max_kept=limits.max_idempotency_keys,
+            runs=AgentRuns(
+                self.runs.runner,
+                self.directory,
+                self.settings.gateway,
+                clock=clock,
+                timeout_seconds=self.settings.agents.defaults.timeout_seconds,
             ),
+            images=ImageFetcher(clock, limits, may_connect=self.may_connect),
+            now=lambda: 1_700_000_000.5,
         )
 
     def may_connect(self, address: IPAddress) -> bool:

@@ -20,11 +20,11 @@ from zope.interface import implementer
 
 from openclaw_twisted.content import ImagePart, Message
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.chat_parts import ContentLimits
 from openclaw_twisted.http.chat_request import parse
 from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.parts import ContentLimits
 from tests.http import images
-from tests.http.test_chat_parts import image, limits
+from tests.http.test_parts import image, limits
 
 KEY = "gateway.http.endpoints.chatCompletions.images"
 PARAM = "messages[0].content[0].image_url.url"

@@ -10,8 +10,9 @@ from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.settings import ImagesSettings
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.chat_parts import ContentLimits
-from openclaw_twisted.http.chat_request import ChatRequest, Conversation, parse
+from openclaw_twisted.http.chat_request import ChatRequest, parse
+from openclaw_twisted.http.conversation import Conversation
+from openclaw_twisted.http.parts import ContentLimits
 
 LIMITS = ContentLimits(ImagesSettings(max_bytes=1000), max_images=2, max_total_bytes=1500)
 USER = {"role": "user", "content": "hi"}

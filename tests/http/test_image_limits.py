@@ -17,7 +17,7 @@ from tests.http.image_web import (
     messages,
     redirect,
 )
-from tests.http.test_chat_parts import data_uri, limits
+from tests.http.test_parts import data_uri, limits
 
 
 class Limits(MemoryCase):

@@ -20,7 +20,7 @@ from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.public_addresses import IPAddress
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor
 from tests.http.image_web import PARAM, PNG, Names, base64, messages
-from tests.http.test_chat_parts import limits
+from tests.http.test_parts import limits
 
 NAME = "images.test"
 

@@ -45,6 +45,11 @@ class History(SynchronousTestCase):
         conversation = (user("a"), said("b"), user("c"), said("d"))
         self.assertEqual(self.added(*conversation, has_history=True), (user("c"), said("d")))
 
+    def test_who_says_that_all_is_new_is_believed(self) -> None:
+        conversation = (user("a"), said("b"), user("c"))
+        request = run_request(*conversation, appends=True)
+        self.assertEqual(new_messages(request, has_history=True), conversation)
+
 
 class Composing(SynchronousTestCase):
     def test_the_agents_prompt_comes_before_the_clients_instructions(self) -> None:
@@ -64,6 +69,22 @@ class Composing(SynchronousTestCase):
     def test_no_system_message_when_there_is_nothing_to_say(self) -> None:
         question = compose(run_request(), system_prompt="", history=(), added=(user("hi"),))
         self.assertEqual(question.messages, (user("hi"),))
+
+    def test_system_messages_stand_at_the_head_once_each(self) -> None:
+        def rule(text: str) -> Message:
+            return Message(role="system", content=text)
+
+        request = run_request(
+            rule("Be kind."), user("a"), said("b"), rule("Be quick."), user("c"), instructions=("Be brief.",)
+        )
+        question = compose(
+            request,
+            system_prompt="You are Ann.",
+            history=(rule("Be kind."), user("a"), said("b")),
+            added=new_messages(request, has_history=True),
+        )
+        head = "You are Ann.\n\nBe brief.\n\nBe kind.\n\nBe quick."
+        self.assertEqual(question.messages, (rule(head), user("a"), said("b"), user("c")))
 
     def test_models_tools_and_sampling_are_passed_on(self) -> None:
         request = run_request(

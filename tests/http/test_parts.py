@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.config.settings import ImagesSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.chat_parts import ContentLimits, Draft, ImageLink
 from openclaw_twisted.http.chat_request import parse
 from openclaw_twisted.http.image_url import WebAddress
+from openclaw_twisted.http.parts import ContentLimits, Draft, ImageLink
 from tests.http import images
 
 FIRST = "messages[0].content[0].image_url.url"

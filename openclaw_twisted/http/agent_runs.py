@@ -1,0 +1,153 @@
+"""From a request that has been read to a run, and from the run to the client: the same for every endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.agents.target import Target, resolve_target
+from openclaw_twisted.config.sampling import with_defaults
+from openclaw_twisted.config.settings import GatewaySettings
+from openclaw_twisted.content import Message
+from openclaw_twisted.events import RunFinished
+from openclaw_twisted.http.conversation import Conversation
+from openclaw_twisted.http.endpoint import Call
+from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.parts import Draft
+from openclaw_twisted.http.repetition import Repetition, repetition_of
+from openclaw_twisted.http.stream import EventEncoder, EventStream
+from openclaw_twisted.runs.repeats import Repeats
+from openclaw_twisted.runs.request import RunRequest, new_run_id
+from openclaw_twisted.runs.run import Run
+from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.session_key import SessionKey
+
+__all__ = ["AgentRuns", "Place", "Placing", "end_of"]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run takes place: its session, and what was said before that this session does not hold.
+
+    `appends` says that the request holds new messages only, none that the session has already.
+    """
+
+    session_key: SessionKey
+    before: tuple[Message, ...] = ()
+    appends: bool = False
+
+
+Placing = Callable[[], AbstractAsyncContextManager[Place]]
+"""Finds a place and keeps it free until the run has started."""
+
+
+class AgentRuns:
+    """The runs of HTTP requests; `timeout_seconds` bounds each (0 is no bound)."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        directory: Directory,
+        settings: GatewaySettings,
+        *,
+        clock: IReactorTime,
+        timeout_seconds: float,
+    ) -> None:
+        self._runner = runner
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._repeats = Repeats(
+            clock,
+            keep_seconds=settings.limits.idempotency_seconds,
+            max_kept=settings.limits.max_idempotency_keys,
+        )
+
+    def target(self, call: Call, *, model: str | None, user: str | None) -> Target:
+        """Return what a request means; raises what `resolve_target` raises."""
+        options = self._settings.http.endpoints.chat_completions
+        headers = call.request.requestHeaders
+        return resolve_target(self._directory, model, headers, user=user, options=options)
+
+    async def run(
+        self,
+        call: Call,
+        target: Target,
+        conversation: Conversation,
+        *,
+        images: ImageFetcher,
+        placing: Placing,
+    ) -> Run:
+        """Start the run that a request asks for, or join the one that the same request started before.
+
+        Raises what fetching images, `placing` and `Runner.start` raise.
+        """
+        repetition = repetition_of(call, target)
+        run = self._joined(repetition)
+        if run is not None:
+            return run
+        async with placing() as place:
+            messages = conversation.messages
+            if any(isinstance(message, Draft) for message in messages):
+                messages = await images.resolve(messages)
+            run = self._joined(repetition)  # the same request may have come meanwhile
+            if run is None:
+                said = msgspec.structs.replace(conversation, messages=(*place.before, *messages))
+                run = self._runner.start(self._request(target, said, place))
+                if repetition is not None:
+                    self._repeats.enter(repetition.key, run, repetition.digest)
+        return run
+
+    async def stream(self, call: Call, run: Run, encoder: EventEncoder) -> None:
+        """Answer with the run's events, to its end; a client that hangs up leaves the run."""
+        stream = EventStream(
+            call.request,
+            encoder,
+            clock=self._clock,
+            keep_alive_seconds=self._settings.http.endpoints.chat_completions.keep_alive_seconds,
+            stall_seconds=self._settings.limits.stream_stall_seconds,
+        )
+        await stream.carry(run, self.headers(run))
+
+    def headers(self, run: Run) -> dict[str, str]:
+        """Return the headers that tell which run an answer comes from, and which session it belongs to."""
+        return {
+            "x-openclaw-run-id": run.request.run_id,
+            "x-openclaw-session-key": str(run.request.session_key),
+        }
+
+    def _joined(self, repetition: Repetition | None) -> Run | None:
+        if repetition is None or not repetition.may_join:
+            return None
+        return self._repeats.find(repetition.key, repetition.digest)
+
+    def _request(self, target: Target, conversation: Conversation, place: Place) -> RunRequest:
+        agent = target.agent
+        models = agent.candidates(target.model_override)
+        params = agent.params_for(models[0]) if models else {}
+        return RunRequest(
+            run_id=new_run_id(),
+            agent_id=agent.id,
+            session_key=place.session_key,
+            models=models,
+            messages=conversation.messages,
+            appends=place.appends,
+            instructions=conversation.instructions,
+            tools=conversation.tools,
+            tool_choice=conversation.tool_choice,
+            sampling=with_defaults(conversation.sampling, params),
+            timeout_seconds=self._timeout_seconds,
+        )
+
+
+async def end_of(run: Run) -> RunFinished:
+    """Wait for the run; a client that hangs up meanwhile leaves it, which ends it unless others wait."""
+    run.join()
+    try:
+        return await run.result()
+    finally:
+        run.leave()

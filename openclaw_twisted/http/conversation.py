@@ -1,0 +1,68 @@
+"""What a request says to the model, whichever of OpenAI's APIs it came by, and the rules that both share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.content import Message, ToolSpec
+from openclaw_twisted.errors import InvalidRequestError
+
+__all__ = ["Conversation", "Effort", "FunctionIn", "Name", "check_named", "check_required", "tool_specs"]
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class FunctionIn(msgspec.Struct):
+    """A function as a tool offers it."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says to the model: the client's own instructions apart from the messages.
+
+    A message may be a `Draft`, whose images are still to be fetched.
+    """
+
+    messages: tuple[Message, ...]
+    instructions: tuple[str, ...]
+    tools: tuple[ToolSpec, ...]
+    tool_choice: str | tuple[str, str] | None
+    sampling: Sampling
+
+
+def tool_specs(functions: Sequence[FunctionIn]) -> tuple[ToolSpec, ...]:
+    """Return the tools that a request offers; raises `InvalidRequestError` when two share a name."""
+    names = [function.name for function in functions]
+    if len(set(names)) < len(names):
+        raise InvalidRequestError("Two tools have the same name.", param="tools")
+    return tuple(
+        ToolSpec(
+            name=function.name,
+            description=function.description,
+            parameters=function.parameters,
+            strict=function.strict,
+        )
+        for function in functions
+    )
+
+
+def check_required(tools: Sequence[ToolSpec], param: str) -> None:
+    """Raise `InvalidRequestError` when a tool has to be called and there is none."""
+    if not tools:
+        raise InvalidRequestError("tool_choice is required, but no tools are given.", param=param)
+
+
+def check_named(name: str, tools: Sequence[ToolSpec], param: str) -> None:
+    """Raise `InvalidRequestError` when the tool of this name is not among those given."""
+    if not any(tool.name == name for tool in tools):
+        raise InvalidRequestError(f"{param} names a tool that is not among the tools.", param=param)
