@@ -149,6 +149,8 @@ class Builder:
         if not isinstance(value, list | tuple):
             return self._refuse(path, f"must be a list, not {_kind(value)}")
         read = [self._read(kind.item_type, item, f"{path}[{i}]") for i, item in enumerate(value)]
+        if isinstance(kind.item_type, inspect.CustomType):
+            return tuple(item for item in read if isinstance(item, Secret))  # as in a map
         return tuple(item for item in read if item is not _WRONG)
 
     def _union(self, kind: inspect.UnionType, value: Any, path: str) -> Any:

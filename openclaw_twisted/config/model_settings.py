@@ -117,6 +117,10 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     base_url: Annotated[str | None, Meta(description="Where its API is, up to and with `/v1`.")] = None
     api_key: Annotated[Secret | None, Meta(description="Its API key.")] = None
+    api_keys: Annotated[
+        tuple[Secret, ...],
+        Meta(description="More keys; the next one is used while one is rate limited or refused."),
+    ] = ()
     api: Annotated[ProviderApi, Meta(description="Which API it speaks.")] = "openai-completions"
     headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
     auth_header: Annotated[bool, Meta(description="Whether the key is sent as `Authorization: Bearer`.")] = (

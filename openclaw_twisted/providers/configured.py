@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from twisted.internet.defer import DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.client import HTTPConnectionPool
 
 from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
@@ -17,6 +19,7 @@ from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
+from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
@@ -33,10 +36,18 @@ _OPENAI_HOST = "api.openai.com"
 class Configured:
     """The providers by id; each has a connection pool of its own, so that a slow one delays no other."""
 
-    def __init__(self, reactor: Any, settings: Mapping[str, ProviderSettings]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Mapping[str, ProviderSettings],
+        *,
+        observe: Callable[[str, Outcome], object] = lambda _provider_id, _outcome: None,
+    ) -> None:
+        """`observe` hears, with a provider's id, how each attempt at it went."""
         self._reactor = reactor
         self._settings = settings
-        self._upstreams: dict[str, Upstream] = {}
+        self._observe = observe
+        self._ways: dict[str, _Ways] = {}
         self._pools: list[HTTPConnectionPool] = []
         self.providers: dict[str, Provider] = {
             provider_id: self._provider(provider_id, given) for provider_id, given in settings.items()
@@ -51,7 +62,7 @@ class Configured:
             message = f'names no provider with a baseUrl; write "provider/model", known are: {known}.'
             raise ConfigError(EMBEDDING_KEY, (Problem(EMBEDDING_KEY, message),))
         return OpenAIEmbeddings(
-            self._upstreams[provider_id],
+            self._ways[provider_id].access(given.base_url),
             name=provider_id,
             base_url=given.base_url,
             headers=_headers(given, ModelSettings(id=name)),
@@ -67,20 +78,23 @@ class Configured:
         agent, pool = make_agent(self._reactor, timeouts)
         self._pools.append(pool)
         upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)
-        self._upstreams[provider_id] = upstream
+        ways = self._ways[provider_id] = _Ways(
+            self._reactor, upstream, provider_id, given, observe=partial(self._observe, provider_id)
+        )
         return _Remote(
             self._reactor,
             provider_id,
-            ways={model.id: _way(upstream, provider_id, given, model) for model in given.models},
-            otherwise=_way(upstream, provider_id, given, ModelSettings(id="any other")),
+            ways={model.id: ways.to(model) for model in given.models},
+            otherwise=ways.to(ModelSettings(id="any other")),
             timeout_seconds=given.timeout_seconds,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Way:
-    """How a model is asked: through which API, and with what where the request leaves something open."""
+    """How a model is asked: with which keys, through which API, and with what the request leaves open."""
 
+    access: Access | None
     api: Provider
     params: Mapping[str, Any]
     max_tokens: int | None
@@ -112,8 +126,11 @@ class _Remote:
         self._timeout_seconds = timeout_seconds
 
     def check(self, model: str) -> None:
-        """Raise `NoProviderError` for a model that the settings leave without a way to be asked."""
-        self._ways.get(model, self._otherwise).api.check(model)
+        """Raise `NoProviderError` for a model that cannot be asked, `UpstreamError` while its keys rest."""
+        way = self._ways.get(model, self._otherwise)
+        way.api.check(model)
+        if way.access is not None:
+            way.access.check()
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask the model in its way."""
@@ -146,17 +163,60 @@ class _Unavailable:
         yield ()  # makes this a generator, as the boundary asks
 
 
-def _way(upstream: Upstream, provider_id: str, given: ProviderSettings, model: ModelSettings) -> _Way:
-    return _Way(
-        api=_api(upstream, provider_id, given, model),
-        params={**given.params, **model.params},
-        max_tokens=model.max_tokens or given.max_tokens,
-    )
+class _Ways:
+    """The ways to one provider's models; its keys are the same on all that lead to one origin."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        upstream: Upstream,
+        provider_id: str,
+        given: ProviderSettings,
+        *,
+        observe: Callable[[Outcome], object],
+    ) -> None:
+        self._clock = clock
+        self._upstream = upstream
+        self._id = provider_id
+        self._given = given
+        self._observe = observe
+        self._credentials: dict[str, list[Credential]] = {}
+
+    def to(self, model: ModelSettings) -> _Way:
+        """Return the way to a model."""
+        given = self._given
+        base_url, api = model.base_url or given.base_url, model.api or given.api
+        access = self.access(base_url) if base_url is not None else None
+        return _Way(
+            access=access,
+            api=_api(access, api, self._id, given, model),
+            params={**given.params, **model.params},
+            max_tokens=model.max_tokens or given.max_tokens,
+        )
+
+    def access(self, base_url: str) -> Access:
+        """Return a way to an address, with the keys that belong there."""
+        origin = origin_of(base_url)
+        if origin not in self._credentials:
+            self._credentials[origin] = [
+                Credential(position, headers, seconds=self._clock.seconds)
+                for position, headers in enumerate(_keys(self._given), start=1)
+            ]
+        return Access(
+            self._upstream,
+            self._credentials[origin],
+            name=self._id,
+            base_url=base_url,
+            clock=self._clock,
+            observe=self._observe,
+        )
 
 
-def _api(upstream: Upstream, provider_id: str, given: ProviderSettings, model: ModelSettings) -> Provider:
-    base_url, api = model.base_url or given.base_url, model.api or given.api
-    if base_url is None:
+def _api(
+    access: Access | None, api: str, provider_id: str, given: ProviderSettings, model: ModelSettings
+) -> Provider:
+    base_url = model.base_url or given.base_url
+    if base_url is None or access is None:
         return _Unavailable(
             f"Provider {provider_id} has no address. Set models.providers.{provider_id}.baseUrl."
         )
@@ -167,7 +227,7 @@ def _api(upstream: Upstream, provider_id: str, given: ProviderSettings, model: M
         )
     compat = compat_of(model.compat, base_url)
     return OpenAICompletions(
-        upstream,
+        access,
         name=provider_id,
         base_url=base_url,
         headers=_headers(given, model),
@@ -187,10 +247,14 @@ def timeouts_of(given: ProviderSettings) -> Timeouts:
 
 def _headers(given: ProviderSettings, model: ModelSettings) -> dict[str, str]:
     secrets = {**given.headers, **given.request.headers, **model.headers}
-    headers = {name: value.reveal() for name, value in secrets.items()}
-    if given.api_key is not None and given.auth_header:
-        headers["authorization"] = f"Bearer {given.api_key.reveal()}"
-    return headers
+    return {name: value.reveal() for name, value in secrets.items()}
+
+
+def _keys(given: ProviderSettings) -> list[dict[str, str]]:
+    """Return the headers of each key; a provider without one, or that takes none like this, has none."""
+    first = () if given.api_key is None else (given.api_key,)
+    keys = dict.fromkeys((*first, *given.api_keys)) if given.auth_header else {}
+    return [{"authorization": f"Bearer {key.reveal()}"} for key in keys] or [{}]
 
 
 def compat_of(compat: CompatSettings, base_url: str) -> CompatSettings:

@@ -24,7 +24,7 @@ from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, Tex
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
-from openclaw_twisted.providers.upstream import Answer, Upstream
+from openclaw_twisted.providers.upstream import Answer, Sender
 from openclaw_twisted.sse import Decoder, EventTooLargeError
 
 __all__ = ["OpenAICompletions", "StreamReader", "request_body"]
@@ -172,7 +172,7 @@ class OpenAICompletions:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: Sender,
         *,
         name: str,
         base_url: str,
@@ -213,7 +213,7 @@ class OpenAICompletions:
             answer.status,
             await answer.read_at_most(MAX_ERROR_BODY_BYTES),
             retry_after=answer.header("retry-after"),
-            secrets=self._headers.values(),
+            secrets=answer.secrets,
         )
 
 

@@ -15,7 +15,7 @@ from openclaw_twisted.boundaries import Embedded, Embedder
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
-from openclaw_twisted.providers.upstream import Upstream
+from openclaw_twisted.providers.upstream import Sender
 
 __all__ = ["OpenAIEmbeddings"]
 
@@ -42,7 +42,7 @@ class OpenAIEmbeddings:
     """One embedding model of an upstream that answers at `<base_url>/embeddings`."""
 
     def __init__(
-        self, upstream: Upstream, *, name: str, base_url: str, headers: Mapping[str, str], model: str
+        self, upstream: Sender, *, name: str, base_url: str, headers: Mapping[str, str], model: str
     ) -> None:
         self._upstream = upstream
         self._name = name
@@ -69,7 +69,7 @@ class OpenAIEmbeddings:
                 answer.status,
                 body,
                 retry_after=answer.header("retry-after"),
-                secrets=self._headers.values(),
+                secrets=answer.secrets,
             )
         return self._read(body, len(inputs))
 

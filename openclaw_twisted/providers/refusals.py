@@ -23,7 +23,7 @@ from openclaw_twisted.errors import (
     UpstreamTimeoutError,
 )
 
-__all__ = ["MAX_ERROR_BODY_BYTES", "redact", "refusal"]
+__all__ = ["MAX_ERROR_BODY_BYTES", "redact", "refusal", "retry_after_seconds"]
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
@@ -62,11 +62,12 @@ def refusal(
             return UpstreamTimeoutError(f"{name} timed out ({status}){words}")
         case 429:
             return UpstreamRateLimitError(
-                f"{name} is rate limiting{words}", retry_after_seconds=_seconds(retry_after)
+                f"{name} is rate limiting{words}", retry_after_seconds=retry_after_seconds(retry_after)
             )
         case 503 | 529:
             return UpstreamOverloadedError(
-                f"{name} is overloaded ({status}){words}", retry_after_seconds=_seconds(retry_after)
+                f"{name} is overloaded ({status}){words}",
+                retry_after_seconds=retry_after_seconds(retry_after),
             )
         case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             ours = HTTPStatus.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_REQUEST
@@ -101,7 +102,8 @@ def _message_in(body: bytes) -> str:
     return said if isinstance(said, str) else ""
 
 
-def _seconds(text: str | None) -> float | None:
+def retry_after_seconds(text: str | None) -> float | None:
+    """Return what a `Retry-After` asks for, at most two minutes; None when it says no number."""
     try:
         return min(max(float(text or ""), 0.0), MAX_RETRY_AFTER_SECONDS)
     except ValueError:

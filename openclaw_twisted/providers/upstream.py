@@ -9,9 +9,9 @@ a pooled connection that the server has just closed fails exactly like that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import treq.client
@@ -47,7 +47,7 @@ from zope.interface import implementer
 
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
 
-__all__ = ["Answer", "Body", "Timeouts", "Upstream", "make_agent"]
+__all__ = ["Answer", "Body", "Sender", "Timeouts", "Upstream", "make_agent"]
 
 HIGH_WATER_BYTES = 64 * 1024
 MAX_PERSISTENT_PER_HOST = 100
@@ -109,6 +109,7 @@ class Body(TwistedProtocol):
         self._draining = False
         self._quiet_since = sent_at
         self._timer: IDelayedCall | None = None
+        self._watcher: Callable[[UpstreamError | None], object] | None = None
 
     def read(self) -> Deferred[bytes]:
         """Return all that has arrived, or wait for more; `b""` is the end.
@@ -145,6 +146,12 @@ class Body(TwistedProtocol):
             self._disarm()
             self._timer = self._clock.callLater(DRAIN_SECONDS, self._abort)
 
+    def watch(self, watcher: Callable[[UpstreamError | None], object]) -> None:
+        """Tell `watcher`, once, how the body ended: with an error, or well; nothing if we close it."""
+        self._watcher = watcher
+        if self._ended is not None:
+            self._tell(self._ended)
+
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take bytes from the connection."""
         if self._discard:
@@ -166,10 +173,20 @@ class Body(TwistedProtocol):
         """Note the end of the body, good or bad."""
         self._disarm()
         self._ended = reason
+        self._tell(reason)
         if self._waiter is not None:
             self._conclude(reason)
 
+    def _tell(self, reason: Failure) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher(None if _is_good_end(reason) else self._broken_off())
+
+    def _broken_off(self) -> UpstreamError:
+        return UpstreamError(f"{self._name} broke off in the middle of its answer. Try again.")
+
     def _abort(self) -> None:
+        self._watcher = None
         self._disarm()
         self._chunks.clear()
         self._discard = True
@@ -179,10 +196,10 @@ class Body(TwistedProtocol):
     def _conclude(self, reason: Failure) -> None:
         waiter, self._waiter = self._waiter, None
         assert waiter is not None
-        if reason.check(ResponseDone, PotentialDataLoss):
+        if _is_good_end(reason):
             waiter.callback(b"")
         else:
-            waiter.errback(UpstreamError(f"{self._name} broke off in the middle of its answer. Try again."))
+            waiter.errback(self._broken_off())
 
     def _cancelled(self, _waiter: Deferred[bytes]) -> None:
         self._waiter = None
@@ -208,8 +225,12 @@ class Body(TwistedProtocol):
             self._arm()
             return
         waiter, self._waiter = self._waiter, None
+        error = UpstreamTimeoutError(f"{self._name} was silent for {self._limit():g} s. Try again.")
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher(error)
         self.close()
-        waiter.errback(UpstreamTimeoutError(f"{self._name} was silent for {self._limit():g} s. Try again."))
+        waiter.errback(error)
 
     def _limit(self) -> float:
         return self._timeouts.idle_seconds if self._began else self._timeouts.first_byte_seconds
@@ -220,13 +241,21 @@ class Body(TwistedProtocol):
             timer.cancel()
 
 
-class Answer:
-    """An upstream's answer: the status, the headers, and the body still on its way."""
+def _is_good_end(reason: Failure) -> bool:
+    return reason.check(ResponseDone, PotentialDataLoss) is not None
 
-    def __init__(self, response: IResponse, body: Body) -> None:
+
+class Answer:
+    """An upstream's answer: the status, the headers, and the body still on its way.
+
+    `secrets` are the values of the headers that the request carried: texts not to be passed on.
+    """
+
+    def __init__(self, response: IResponse, body: Body, *, secrets: tuple[str, ...] = ()) -> None:
         self.status: int = response.code
         self._headers: Headers = response.headers
         self.body = body
+        self.secrets = secrets
 
     def header(self, name: str) -> str | None:
         """Return the last value of a header, or None."""
@@ -260,6 +289,14 @@ def make_agent(
     return Agent(reactor, connectTimeout=timeouts.connect_seconds, pool=pool), pool
 
 
+class Sender(Protocol):
+    """What a wire codec asks through: an upstream, or one with its keys."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send `body` as JSON; see `Upstream.post`."""
+        ...
+
+
 class Upstream:
     """One upstream origin: where it is, what it is called in messages, and how patient we are with it."""
 
@@ -291,7 +328,7 @@ class Upstream:
                 raise self._unreachable(_innermost(error)) from None
             answer_body = Body(self._clock, self._timeouts, name=self._name, sent_at=sent_at)
             response.deliverBody(answer_body)
-            return Answer(response, answer_body)
+            return Answer(response, answer_body, secrets=tuple(headers.values()))
         raise AssertionError("the last try either returns or raises")
 
     def _send(self, url: str, headers: Mapping[str, str], body: bytes) -> Deferred[IResponse]:
@@ -335,3 +372,6 @@ def _innermost(error: BaseException) -> BaseException:
     while reasons := getattr(error, "reasons", None):
         error = reasons[0].value
     return error
+
+
+_fits: type[Sender] = Upstream

@@ -20,10 +20,18 @@ class Embedding(DoorCase):
         self.upstream = FakeUpstream(self.embed)
         self.upstream.listen(real_reactor())
         self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
-        provider = ProviderSettings(base_url=self.upstream.base_url, api_key=Secret("sk-the-key"))
-        self.configured = Configured(real_reactor(), {"mock": provider})
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.configured.close()))
-        self.open(embedder=self.configured.embedder("mock/small"))
+        self.open_embedding()
+
+    def open_embedding(self, *more_keys: str) -> None:
+        """Open the door with an embedding model that nothing has gone wrong with yet."""
+        provider = ProviderSettings(
+            base_url=self.upstream.base_url,
+            api_key=Secret("sk-the-key"),
+            api_keys=tuple(map(Secret, more_keys)),
+        )
+        configured = self.configured = Configured(real_reactor(), {"mock": provider})
+        self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
+        self.open(embedder=configured.embedder("mock/small"))
 
     def embed(self, call: UpstreamCall) -> None:
         """Embed a text as its length and its place, in the wrong order, as an upstream may."""
@@ -92,7 +100,25 @@ class Embedding(DoorCase):
                 call.answer(status, body)
 
             self.upstream.behaviour = behave
+            await self.door.stop()
+            self.open_embedding()
             self.assertEqual((await self.vectors(input="a")).status, told, status)
+
+    async def test_another_key_is_used_while_one_is_refused(self) -> None:
+        def behave(call: UpstreamCall) -> None:
+            if call.headers["authorization"] == "Bearer sk-the-key":
+                self.asked.append(None)
+                call.answer(401)
+            else:
+                self.embed(call)
+
+        self.upstream.behaviour = behave
+        await self.door.stop()
+        self.open_embedding("sk-another-key")
+        for _ in range(2):
+            self.assertEqual((await self.vectors(input="a")).status, 200)
+        keys = [asked and asked[1] for asked in self.asked]
+        self.assertEqual(keys, [None, "Bearer sk-another-key", "Bearer sk-another-key"])
 
     async def test_without_a_model_it_says_how_to_configure_one(self) -> None:
         await self.door.stop()

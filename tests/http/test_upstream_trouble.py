@@ -74,7 +74,6 @@ class TroubleCase(DoorCase):
 
 class BeforeTheFirstByte(TroubleCase):
     async def test_each_status_of_the_upstream(self) -> None:
-        self.open_door()
         table: list[tuple[Behaviour, int, str]] = [
             (UpstreamCall.hang_up, 502, "upstream_unavailable"),
             (UpstreamCall.reset, 502, "upstream_unavailable"),
@@ -103,25 +102,32 @@ class BeforeTheFirstByte(TroubleCase):
             await self.assert_told(behaviour, code, name)
 
     async def test_silence(self) -> None:
-        self.open_door(patience_seconds=0.05)
         for behaviour in (nothing, UpstreamCall.stream):
-            await self.assert_told(behaviour, 504, "upstream_timeout")
+            await self.assert_told(behaviour, 504, "upstream_timeout", patience_seconds=0.05)
 
-    async def assert_told(self, behaviour: Behaviour, code: int, name: str) -> None:
+    async def assert_told(
+        self, behaviour: Behaviour, code: int, name: str, patience_seconds: float = 5
+    ) -> None:
+        """Say what a whole and a streamed answer tell, each where nothing has gone wrong before."""
         self.upstream.behaviour = behaviour
+        self.open_door(patience_seconds=patience_seconds)
         answer = await self.chat()
         self.assertEqual((answer.status, answer.error["code"]), (code, name), answer.text)
         self.assertNotIn(KEY, answer.text)
         self.assertLess(len(answer.text), 2500)
+        await self.door.stop()
+        self.open_door(patience_seconds=patience_seconds)
         _, events = await self.stream()
         *_, error, done = await events.rest()
         self.assertEqual((data_of(error)["error"]["code"], done), (name, "data: [DONE]"))
+        await self.door.stop()
 
     async def test_retry_after_is_passed_on_within_bounds(self) -> None:
-        self.open_door()
         for told, passed_on in {"7": "7", "9999": "120", "0": "5", "Wed, 21 Oct": "5"}.items():
             self.upstream.behaviour = status(429, retry_after=told)
+            self.open_door()
             self.assertEqual((await self.chat()).headers["retry-after"], passed_on, told)
+            await self.door.stop()
 
     async def test_a_port_where_nobody_listens_within_five_seconds(self) -> None:
         base_url = self.upstream.base_url

@@ -10,16 +10,18 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.config.parse import parse
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings, Secret
 from openclaw_twisted.config.settings import ProviderRequestSettings as RequestSettings
 from openclaw_twisted.content import Usage
-from openclaw_twisted.errors import NoProviderError, UpstreamAuthError, UpstreamTimeoutError
+from openclaw_twisted.errors import NoProviderError, UpstreamAuthError, UpstreamError, UpstreamTimeoutError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.providers.access import Outcome
 from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, compat_of, timeouts_of
 from openclaw_twisted.providers.upstream import Timeouts
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
 
-__all__ = ["CompatTests", "PatienceTests", "RequestTests", "SamplingTests", "UnavailableTests"]
+__all__ = ["CompatTests", "KeyTests", "PatienceTests", "RequestTests", "SamplingTests", "UnavailableTests"]
 
 KEY = Secret("sk-the-key")
 
@@ -107,6 +109,109 @@ class RequestTests(ConfiguredCase):
         with self.assertRaises(UpstreamAuthError) as caught:
             await self.ask(self.provider(api_key=KEY))
         self.assertNotIn("sk-the-key", str(caught.exception))
+
+
+class KeyTests(ConfiguredCase):
+    """Which key goes where."""
+
+    def refuse(self, *keys: str, status: int = 401) -> None:
+        """Answer calls with these keys with a refusal."""
+
+        def behave(call: UpstreamCall) -> None:
+            if self.key_of(call) in keys:
+                call.answer(status)
+            else:
+                self.answer(call)
+
+        self.used: list[str] = []
+        self.server.behaviour = behave
+
+    def key_of(self, call: UpstreamCall) -> str:
+        # a connection may carry several calls, and shows the headers of its last one
+        self.used.append(call.headers["authorization"].removeprefix("Bearer "))
+        return self.used[-1]
+
+    async def test_the_next_key_is_used_when_one_is_refused(self) -> None:
+        for status in (401, 403, 429):
+            self.refuse("sk-the-key", status=status)
+            provider = self.provider(api_key=KEY, api_keys=(Secret("sk-2"), KEY, Secret("sk-3")))
+            for _ in range(2):
+                await self.ask(provider)
+            self.assertEqual(self.used, ["sk-the-key", "sk-2", "sk-2"])
+
+    async def test_keys_without_a_first_one(self) -> None:
+        self.refuse()
+        await self.ask(self.provider(api_keys=(Secret("sk-2"), Secret("sk-3"))))
+        self.assertEqual(self.used, ["sk-2"])
+
+    async def test_a_key_that_was_refused_is_no_better_for_another_model(self) -> None:
+        self.refuse("sk-the-key")
+        provider = self.provider(ModelSettings(id="m"), api_key=KEY, api_keys=(Secret("sk-2"),))
+        await self.ask(provider, "m")
+        await self.ask(provider, "other")
+        self.assertEqual(self.used, ["sk-the-key", "sk-2", "sk-2"])
+
+    async def test_at_another_address_it_may_be(self) -> None:
+        self.refuse("sk-the-key")
+        elsewhere = self.listening()
+        provider = self.provider(ModelSettings(id="far", base_url=elsewhere.base_url), api_key=KEY)
+        with self.assertRaises(UpstreamAuthError):
+            await self.ask(provider, "m")
+        with self.assertRaises(UpstreamAuthError):
+            provider.check("m")
+        provider.check("far")
+        call = await self.ask(provider, "far")
+        self.assertEqual(self.key_of(call), "sk-the-key")
+
+    async def test_no_redirect_is_followed(self) -> None:
+        elsewhere = self.listening()
+        for status in (301, 302, 303, 307, 308):
+            for place in (elsewhere.base_url, f"{self.server.base_url}/elsewhere"):
+
+                def behave(call: UpstreamCall, status: int = status, place: str = place) -> None:
+                    self.calls.append(call)
+                    call.answer(status, location=place, set_cookie="a=b")
+
+                self.calls = []
+                self.server.behaviour = behave
+                with self.assertRaises(UpstreamError):
+                    await self.ask(self.provider(api_key=KEY))
+                self.assertEqual(len(self.calls), 1)
+        self.assertEqual(elsewhere.connections, 0)
+
+    async def test_cookies_are_not_kept(self) -> None:
+        def behave(call: UpstreamCall) -> None:
+            self.calls.append(call)
+            call.answer(400, set_cookie="a=b; path=/")
+
+        self.server.behaviour = behave
+        provider = self.provider(api_key=KEY)
+        for _ in range(2):
+            with self.assertRaises(UpstreamError):
+                await self.ask(provider)
+        self.assertNotIn("cookie", self.calls[1].headers)
+
+    async def test_a_list_of_keys_goes_without_those_that_cannot_be_had(self) -> None:
+        text = """{models: {providers: {p: {apiKeys: [
+            'sk-1', '${UNSET}', {source: 'env', provider: 'default', id: 'B'}, '$C',
+        ]}}}}"""
+        loaded = parse(text, {"B": "sk-b"})
+        keys = [key.reveal() for key in loaded.settings.models.providers["p"].api_keys]
+        self.assertEqual(keys, ["sk-1", "sk-b"])
+        warned = [warning.path for warning in loaded.warnings]
+        self.assertIn("models.providers.p.apiKeys[3]", warned)
+        self.assertTrue(loaded.holds_secrets)
+
+    async def test_how_attempts_went_is_told_with_the_provider(self) -> None:
+        told: list[tuple[str, Outcome]] = []
+        self.refuse("sk-the-key")
+        settings = ProviderSettings(base_url=self.server.base_url, api_key=KEY, api_keys=(Secret("sk-2"),))
+        configured = Configured(
+            real_reactor(), {"mock": settings}, observe=lambda name, outcome: told.append((name, outcome))
+        )
+        self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
+        await self.ask(configured.providers["mock"])
+        self.assertEqual(told, [("mock", "refused"), ("mock", "answered")])
 
 
 class SamplingTests(ConfiguredCase):
