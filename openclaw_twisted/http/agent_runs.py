@@ -109,7 +109,7 @@ class AgentRuns:
             encoder,
             clock=self._clock,
             keep_alive_seconds=self._settings.http.endpoints.chat_completions.keep_alive_seconds,
-            stall_seconds=self._settings.limits.stream_stall_seconds,
+            limits=self._settings.limits,
         )
         await stream.carry(run, self.headers(run))
 

@@ -2,26 +2,37 @@
 
 The stream is a producer for the client's connection and a listener on the run's feed. When the client
 reads too slowly, Twisted says pause, the stream pauses its subscription, and with it the run and the
-upstream socket. When the client is gone, Klein cancels the endpoint, which ends the wait in `carry`.
+upstream socket. What the run had said by then is kept as events and encoded when the client goes on, because
+an event is a fraction of its wire form. When the client is gone, Klein cancels the endpoint, which ends the
+wait in `carry`.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.server import Request
 from zope.interface import implementer
 
 from openclaw_twisted.boundaries import Listener
+from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.events import RunEvent
+from openclaw_twisted.http.outflow import Outflow
 from openclaw_twisted.runs.feed import Subscription
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.sse import COMMENT_KEEP_ALIVE
 
 __all__ = ["EventEncoder", "EventStream"]
+
+# How much is encoded at once; between two of these the connection may say that it has enough.
+WRITE_BYTES = 32 * 1024
+LOOKS_PER_STALL = 4
 
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -59,14 +70,19 @@ class EventStream:
         *,
         clock: IReactorTime,
         keep_alive_seconds: float,
-        stall_seconds: float,
+        limits: LimitsSettings,
     ) -> None:
         self._request = request
         self._encoder = encoder
         self._clock = clock
         self._keep_alive_seconds = keep_alive_seconds
-        self._stall_seconds = stall_seconds
+        self._limits = limits
         self._stalled: IDelayedCall | None = None
+        self._outflow = Outflow(request.transport)
+        self._taken: int | None = None
+        self._taken_at = 0.0
+        self._unwritten: deque[RunEvent] = deque()
+        self._all_written: Deferred[None] | None = None
         self._wrote_at = 0.0
         self._timer: IDelayedCall | None = None
         self._subscription: Subscription | None = None
@@ -79,6 +95,7 @@ class EventStream:
         self._request.notifyFinish().addErrback(self._lost)
         for name, value in (HEADERS | headers).items():
             self._request.setHeader(name, value)
+        self._outflow.limit(self._limits.stream_buffer_bytes)
         self._request.registerProducer(self, True)  # noqa: FBT003 - Twisted's signature
         self._write(self._encoder.opening())
         self._keep_alive()
@@ -86,41 +103,69 @@ class EventStream:
         if self._paused:
             self._subscription.pause()
         try:
-            await run.result()
-        except GatewayError:
-            pass  # the feed has told the client already
+            await self._end_of(run)
         finally:
             run.leave()  # first: a run that nobody holds up any more would go on meanwhile
             self._close()
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
-        """Write a batch with one write."""
-        data = self._encoder.encode(events)
-        if data:
-            self._write(data)
+        """Write a batch as far as the client's pace allows, and keep the rest."""
+        self._unwritten.extend(events)
+        self._write_on()
 
     def pauseProducing(self) -> None:  # noqa: N802
         """Hold the run up: the client reads too slowly; if it takes nothing at all, it is dropped."""
         if self._paused:
             return  # Twisted says so at each write, and the time of a stall counts from the first
         self._paused = True
-        self._stalled = self._clock.callLater(self._stall_seconds, self._drop)
+        self._taken, self._taken_at = self._outflow.taken(), self._clock.seconds()
+        self._look_later()
         if self._subscription is not None:
             self._subscription.pause()
 
     def resumeProducing(self) -> None:  # noqa: N802
-        """Let the run go on."""
+        """Write what was kept, and let the run go on."""
         self._paused = False
         self._forgive()
-        if self._subscription is not None:
+        self._write_on()
+        if self._subscription is not None and not self._paused:
             self._subscription.resume()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Note that the client is gone; the cancelled endpoint does the rest."""
         self._gone = True
 
-    def _drop(self) -> None:
-        cast("_Droppable", self._request).drop("stalled_reader")
+    async def _end_of(self, run: Run) -> None:
+        with contextlib.suppress(GatewayError):  # the feed has told the client already
+            await run.result()
+        if self._unwritten and not self._gone:
+            self._all_written = Deferred()
+            await self._all_written
+
+    def _write_on(self) -> None:
+        while self._unwritten and not (self._paused or self._gone):
+            pieces: list[bytes] = []
+            size = 0
+            while self._unwritten and size < WRITE_BYTES:
+                pieces.append(self._encoder.encode((self._unwritten.popleft(),)))
+                size += len(pieces[-1])
+            self._write(b"".join(pieces))
+        if self._all_written is not None and not self._unwritten:
+            written, self._all_written = self._all_written, None
+            written.callback(None)
+
+    def _look_later(self) -> None:
+        self._stalled = self._clock.callLater(self._limits.stream_stall_seconds / LOOKS_PER_STALL, self._look)
+
+    def _look(self) -> None:
+        """Drop the client if it has taken nothing for long; its connection resumes only when all is sent."""
+        taken, now = self._outflow.taken(), self._clock.seconds()
+        if taken != self._taken:
+            self._taken, self._taken_at = taken, now
+        if now - self._taken_at >= self._limits.stream_stall_seconds:
+            cast("_Droppable", self._request).drop("stalled_reader")
+        else:
+            self._look_later()
 
     def _forgive(self) -> None:
         if self._stalled is not None and self._stalled.active():
@@ -130,7 +175,7 @@ class EventStream:
         self._gone = True
 
     def _write(self, data: bytes) -> None:
-        if not self._gone:
+        if data and not self._gone:
             self._request.write(data)
             self._wrote_at = self._clock.seconds()
 
@@ -151,6 +196,7 @@ class EventStream:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._forgive()
+        self._outflow.release()
         if not self._gone:
             self._request.unregisterProducer()
 
