@@ -14,12 +14,18 @@ from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.events import RunEvent, TextDelta
 from openclaw_twisted.http.outflow import Outflow
 from openclaw_twisted.http.stream import WRITE_BYTES, EventStream
-from openclaw_twisted.providers.scripted import reply
+from openclaw_twisted.providers.scripted import Pause, reply
 from tests.http.door import text_of
 from tests.http.test_admission import Wire
 
 __all__ = ["Pace", "Sockets"]
 
+PIECES = [f"{at:04}" * 2500 for at in range(2000)]
+"""20 MB, more than the kernel keeps for anybody."""
+BATCHES = [
+    *([TextDelta(piece) for piece in PIECES[at : at + 100]] for at in range(0, 2000, 100)),
+    *reply("end"),
+]
 LIMITS = LimitsSettings(stream_buffer_bytes=1000, stream_stall_seconds=60)
 
 
@@ -138,20 +144,30 @@ class Sockets(Wire):
     """The same between real sockets."""
 
     async def test_a_slow_reader_gets_every_byte_and_the_rest_waits(self) -> None:
-        pieces = [f"{at:04}" * 2500 for at in range(2000)]  # 20 MB, more than the kernel keeps
-        batches = ([TextDelta(piece) for piece in pieces[at : at + 100]] for at in range(0, 2000, 100))
-        self.open([*batches, *reply("end")])
+        pause = Pause()
+        self.open([pause, *BATCHES])
+        await self.assert_bounded(pause)
+
+    async def test_so_does_one_that_comes_when_all_has_been_said(self) -> None:
+        self.open(BATCHES)
+        await self.assert_bounded()
+
+    async def assert_bounded(self, pause: Pause | None = None) -> None:
         _, events = await self.stream()
-        events.transport.pauseProducing()  # type: ignore[attr-defined]
-        await self.until(lambda: held(self.door))
+        transport: Any = events.transport
+        transport.pauseProducing()
+        if pause is not None:
+            pause.go_on()
         (channel,) = self.door.site._channels
+        await self.until(lambda: channel.transport.producerPaused)
+        self.assertEqual(len(self.door.runs.runner.active()), 1 if pause else 0)
         self.assertEqual(channel.transport.bufferSize, 262_144)
         waiting = len(channel.transport.dataBuffer) + channel.transport._tempDataLen
         self.assertLess(waiting, 262_144 + 2 * WRITE_BYTES)
-        events.transport.resumeProducing()  # type: ignore[attr-defined]
+        transport.resumeProducing()
         heard = await events.rest()
         self.assertEqual(heard[-1], "data: [DONE]")
-        self.assertEqual(text_of(heard), "".join(pieces) + "end")
+        self.assertEqual(text_of(heard), "".join(PIECES) + "end")
 
     async def test_the_kernel_tells_what_a_client_has_taken(self) -> None:
         self.open()
@@ -172,9 +188,3 @@ class Sockets(Wire):
         outflow.release()
         self.assertEqual(channel.transport.bufferSize, 65_536)
         raw.transport.loseConnection()
-
-
-def held(door: Any) -> bool:
-    """Tell whether the only run is held up by its reader."""
-    runs = door.runs.runner.active()
-    return bool(runs) and runs[0].feed.held
