@@ -43,6 +43,7 @@ setup(
         "klein>=24.8",
         "autobahn>=26.7.1",
         "treq>=26.7",
+        "httptools>=0.8",
         "json5>=0.17",
         "msgspec>=0.22",
         "automat>=25.4",

@@ -10,9 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
-from twisted.internet.defer import DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.client import HTTPConnectionPool
 
 from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.sampling import with_defaults
@@ -21,6 +19,7 @@ from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.deadline import within
+from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
@@ -48,7 +47,7 @@ class Configured:
         self._settings = settings
         self._observe = observe
         self._ways: dict[str, _Ways] = {}
-        self._pools: list[HTTPConnectionPool] = []
+        self._agents: list[HttpAgent] = []
         self.providers: dict[str, Provider] = {
             provider_id: self._provider(provider_id, given) for provider_id, given in settings.items()
         }
@@ -70,13 +69,14 @@ class Configured:
         )
 
     async def close(self) -> None:
-        """Close the connections that are kept open."""
-        await DeferredList([pool.closeCachedConnections() for pool in self._pools])
+        """Close every connection."""
+        for agent in self._agents:
+            await agent.close()
 
     def _provider(self, provider_id: str, given: ProviderSettings) -> Provider:
         timeouts = timeouts_of(given)
-        agent, pool = make_agent(self._reactor, timeouts)
-        self._pools.append(pool)
+        agent = make_agent(self._reactor, timeouts)
+        self._agents.append(agent)
         upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)
         ways = self._ways[provider_id] = _Ways(
             self._reactor, upstream, provider_id, given, observe=partial(self._observe, provider_id)

@@ -50,7 +50,7 @@ class Local:
     def __init__(self, reactor: Any, model: Served) -> None:
         self._model = model
         # The server closes each connection after its answer, so keeping any would only cost a failed try.
-        agent, _ = make_agent(reactor, TIMEOUTS, persistent=False)
+        agent = make_agent(reactor, TIMEOUTS, persistent=False)
         self._upstream = Upstream(reactor, agent, name="The local model", timeouts=TIMEOUTS)
 
     def check(self, model: str) -> None:

@@ -31,21 +31,14 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    RequestTransmissionFailed,
-    ResponseDone,
-    ResponseFailed,
-    ResponseNeverReceived,
-    _HTTP11ClientFactory,
-)
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
+from openclaw_twisted.providers.http_agent import HttpAgent, Ways
 
 __all__ = ["Answer", "Body", "Sender", "Timeouts", "Upstream", "make_agent"]
 
@@ -274,19 +267,14 @@ class Answer:
         return data[:limit_bytes]
 
 
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False
-
-
-def make_agent(
-    reactor: Any, timeouts: Timeouts, *, persistent: bool = True
-) -> tuple[IAgent, HTTPConnectionPool]:
-    """Return an agent and its pool; whoever calls closes the pool with `closeCachedConnections`."""
-    pool = HTTPConnectionPool(reactor, persistent=persistent)
-    pool.maxPersistentPerHost = MAX_PERSISTENT_PER_HOST
-    pool.cachedConnectionTimeout = CACHED_CONNECTION_SECONDS
-    pool._factory = _QuietFactory  # noqa: SLF001 - the only way to keep two log lines per connection out
-    return Agent(reactor, connectTimeout=timeouts.connect_seconds, pool=pool), pool
+def make_agent(reactor: Any, timeouts: Timeouts, *, persistent: bool = True) -> HttpAgent:
+    """Return an agent; whoever calls closes it."""
+    return HttpAgent(
+        reactor,
+        Ways(reactor, connect_seconds=timeouts.connect_seconds),
+        keep_at_most=MAX_PERSISTENT_PER_HOST if persistent else 0,
+        keep_seconds=CACHED_CONNECTION_SECONDS,
+    )
 
 
 class Sender(Protocol):
@@ -317,7 +305,7 @@ class Upstream:
             sent_at = self._clock.seconds()
             try:
                 response = await self._send(url, headers, body)
-            except (ResponseNeverReceived, RequestTransmissionFailed) as error:
+            except ResponseNeverReceived as error:
                 reason = _innermost(error)
                 if isinstance(reason, CancelledError):
                     raise reason from None

@@ -152,7 +152,7 @@ class AnswerTests(EngineCase):
     async def test_nobody_is_answered_without_the_key(self) -> None:
         await self.start()
         endpoint = await self.model.endpoint()
-        agent, _ = make_agent(real_reactor(), TIMEOUTS, persistent=False)
+        agent = make_agent(real_reactor(), TIMEOUTS, persistent=False)
         upstream = Upstream(real_reactor(), agent, name="the local model", timeouts=TIMEOUTS)
         answer = await upstream.post(f"{endpoint.base_url}/chat/completions", {}, b"{}")
         self.assertEqual(answer.status, 401)

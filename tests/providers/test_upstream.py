@@ -50,8 +50,8 @@ class Calls(TestCase):
 
     def make_provider(self, timeouts: Timeouts, base_url: str | None = None) -> OpenAICompletions:
         reactor = real_reactor()
-        agent, pool = make_agent(reactor, timeouts)
-        self.addCleanup(pool.closeCachedConnections)
+        agent = make_agent(reactor, timeouts)
+        self.addCleanup(lambda: Deferred.fromCoroutine(agent.close()))
         upstream = Upstream(reactor, agent, name="mock", timeouts=timeouts)
         return OpenAICompletions(
             upstream,

@@ -1,0 +1,158 @@
+"""An agent for many short requests to few origins, with the connections that it keeps open.
+
+It is an `IAgent`, so treq stands on it as it stands on Twisted's own. Twisted's makes an endpoint for each
+request, even when it has a connection, and takes an answer apart in Python; that was most of the CPU time of
+a request through this gateway (docs/benchmarks has the figures).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.abstract import isIPAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from openclaw_twisted.providers.http_exchange import Exchange, HttpRequest, Origin
+
+__all__ = ["HttpAgent", "Ways"]
+
+
+@implementer(IAgentEndpointFactory)
+class Ways:
+    """How origins are reached: directly, and with TLS where their URL says https."""
+
+    def __init__(self, reactor: Any, *, connect_seconds: float) -> None:
+        self._reactor = reactor
+        self._connect_seconds = connect_seconds
+        self._policy = BrowserLikePolicyForHTTPS()
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+        """Return the endpoint of a URL's origin."""
+        host = uri.host.decode("ascii")
+        way: IStreamClientEndpoint
+        if isIPAddress(host):
+            # There is nothing to choose between, so a refusal need not wait for other addresses.
+            way = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._connect_seconds)
+        else:
+            way = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=self._connect_seconds)
+        if uri.scheme == b"https":
+            return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), way)
+        return way
+
+
+@implementer(IAgent)
+class HttpAgent:
+    """Sends requests; keeps at most `keep_at_most` idle connections to each origin, for `keep_seconds`.
+
+    `endpoints` says how an origin is reached; it is asked once for each.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, endpoints: IAgentEndpointFactory, *, keep_at_most: int, keep_seconds: float
+    ) -> None:
+        self._clock = clock
+        self._endpoints = endpoints
+        self._keep_at_most = keep_at_most
+        self._keep_seconds = keep_seconds
+        self._ways: dict[Origin, IStreamClientEndpoint] = {}
+        self._idle: dict[Origin, deque[Exchange]] = {}
+        self._open: set[Exchange] = set()
+        self._sweeping: IDelayedCall | None = None
+        self._empty: Deferred[None] | None = None
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - the interface's name
+    ) -> Deferred[IResponse]:
+        """Send a request; fires with the response when its head is here.
+
+        Fails as connecting does, or with `ResponseNeverReceived` or `ResponseFailed`. Cancelling closes the
+        connection.
+        """
+        asked = HttpRequest(method, uri, headers or Headers(), bodyProducer)
+        idle = self._idle.get(asked.origin)
+        if idle:
+            # The one that was used last is the least likely to be closed by its server just now.
+            return idle.pop().ask(asked)
+        connecting: Deferred[Any] = self._way(asked).connect(_Connections(self, asked.origin))
+        return connecting.addCallback(lambda exchange: exchange.ask(asked))
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, idle ones included."""
+        return len(self._open)
+
+    async def close(self) -> None:
+        """Close every connection, those in use too, and wait until they are gone."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        self._idle.clear()
+        if self._open:
+            empty = self._empty = Deferred()
+            for exchange in tuple(self._open):
+                exchange.abort()
+            await empty
+
+    def new_connection(self, origin: Origin) -> Exchange:
+        """Return the protocol for a connection that is just being made."""
+        exchange = Exchange(origin, reusable=self._keep, gone=self._forget)
+        self._open.add(exchange)
+        return exchange
+
+    def _way(self, asked: HttpRequest) -> IStreamClientEndpoint:
+        way = self._ways.get(asked.origin)
+        if way is None:
+            way = self._ways[asked.origin] = self._endpoints.endpointForURI(URI.fromBytes(asked.absoluteURI))
+        return way
+
+    def _keep(self, exchange: Exchange) -> None:
+        idle = self._idle.setdefault(exchange.origin, deque())
+        exchange.idle_since = self._clock.seconds()
+        idle.append(exchange)
+        if len(idle) > self._keep_at_most:
+            idle.popleft().retire()
+        elif self._sweeping is None:
+            self._sweeping = self._clock.callLater(self._keep_seconds, self._sweep)
+
+    def _forget(self, exchange: Exchange) -> None:
+        self._open.discard(exchange)
+        idle = self._idle.get(exchange.origin, ())
+        if exchange in idle:
+            self._idle[exchange.origin].remove(exchange)
+        if self._empty is not None and not self._open:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; one timer for all of them costs no request anything."""
+        self._sweeping = None
+        now = self._clock.seconds()
+        for idle in self._idle.values():
+            while idle and now - idle[0].idle_since >= self._keep_seconds:
+                idle.popleft().retire()
+        oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
+        if oldest is not None:
+            self._sweeping = self._clock.callLater(oldest + self._keep_seconds - now, self._sweep)
+
+
+class _Connections(Factory):
+    noisy = False
+
+    def __init__(self, agent: HttpAgent, origin: Origin) -> None:
+        self._agent = agent
+        self._origin = origin
+
+    def buildProtocol(self, addr: object) -> Exchange:  # noqa: N802
+        return self._agent.new_connection(self._origin)
