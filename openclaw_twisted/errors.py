@@ -210,9 +210,13 @@ class StorageError(GatewayError):
 
 
 class CancelledRunError(GatewayError):
-    """The run was stopped before it finished."""
+    """The run was stopped before it finished; `stop_reason` is the word that tells clients by whom."""
 
     code = "run_cancelled"
+
+    def __init__(self, message: str, *, stop_reason: str = "rpc") -> None:
+        super().__init__(message)
+        self.stop_reason = stop_reason
 
 
 class UpstreamError(GatewayError):

@@ -30,7 +30,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.GatewaySettings: _keys("publicOrigin") | {"roles": {}},
     settings.AuthSettings: {"identityScopes": {}},
     settings.ResponsesSettings: _keys("maxBodyBytes maxUrlParts images") | {"enabled": False},
-    settings.LimitsSettings: _keys("softBufferBytes"),
     settings.ControlUiSettings: _keys("basePath root") | {"enabled": False},
     settings.TlsSettings: _keys("caPath") | {"autoGenerate": False},
     settings.ReloadSettings: {"mode": "off"},

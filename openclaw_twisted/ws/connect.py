@@ -7,7 +7,7 @@ asks for none. A `device` may be given and is not looked at: it neither helps no
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +21,7 @@ from openclaw_twisted.auth.scopes import grant
 from openclaw_twisted.errors import GatewayError, InvalidRequestError, RateLimitedError, UnauthorizedError
 from openclaw_twisted.ws.frames import Fault, Malformed, Request, parse
 from openclaw_twisted.ws.params import read
+from openclaw_twisted.ws.subscriptions import Subscriptions
 
 __all__ = [
     "METHOD",
@@ -109,13 +110,19 @@ class Visitor:
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """Who is at the other end of a connection that has logged in; `program` is what it calls itself."""
+    """Who is at the other end of a connection that has logged in.
+
+    `program` is what it calls itself, `caps` are the capabilities that it has announced, `subscriptions`
+    what it asks to hear later on.
+    """
 
     connection_id: str
     protocol: int
     identity: Identity
     scopes: frozenset[str]
     program: str
+    caps: frozenset[str] = frozenset()
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
 
     @property
     def speaks_4(self) -> bool:
@@ -179,6 +186,7 @@ def log_in(data: bytes, visitor: Visitor, gate: Gate) -> Login | Refusal:
         identity=identity,
         scopes=grant(identity.scopes, params.scopes),
         program=f"{params.client.id} {params.client.version}",
+        caps=frozenset(params.caps),
     )
     return Login(request_id=request.id, client=client)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import UNSET, Struct, UnsetType
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.resource import IResource
@@ -14,9 +15,10 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.runs.runner import Runner
-from openclaw_twisted.ws import frames
+from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
+from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
 from openclaw_twisted.ws.ledger import Ledger
@@ -71,6 +73,7 @@ class WebSocketDoor:
         self._upgrade = Upgrade(rules, lobby, self._connect)
         self._connections: set[Connection] = set()
         self._clients: dict[Connection, Client] = {}
+        self._broadcast = Broadcast(clock, runner, now)
         self._next_tick: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
 
@@ -98,10 +101,8 @@ class WebSocketDoor:
         self.stop_accepting()
         if not self._connections:
             return succeed(None)
+        self._broadcast.tell(Event("shutdown", _shutdown))
         for connection in tuple(self._connections):
-            client = self._clients.get(connection)
-            if client is not None:
-                connection.send(_shutdown(client))
             connection.close(code, reason)
         self._empty = Deferred()
         return self._empty
@@ -126,6 +127,7 @@ class WebSocketDoor:
     def _welcome(self, connection: Connection, client: Client) -> tuple[HelloOk, Receiver]:
         connection.let_in()
         self._clients[connection] = client
+        self._broadcast.join(connection, client)
         if self._next_tick is None:
             self._schedule_tick()
         hello = self._greeting.to(client, self._dispatcher.names)
@@ -134,6 +136,7 @@ class WebSocketDoor:
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self._clients.pop(connection, None)
+        self._broadcast.leave(connection)
         if not self._clients and self._next_tick is not None:
             self._next_tick.cancel()
             self._next_tick = None
@@ -147,9 +150,8 @@ class WebSocketDoor:
     def _tick(self) -> None:
         """Tell every client that we are alive: those of version 3 leave when they do not hear it."""
         self._schedule_tick()
-        frame = frames.event("tick", {"ts": int(self._now() * 1000)})
-        for connection in tuple(self._clients):
-            connection.send(frame)
+        ts = int(self._now() * 1000)
+        self._broadcast.tell(Event("tick", lambda _speaks_4: _Tick(ts)))
 
 
 def _methods(
@@ -167,6 +169,14 @@ def _methods(
     return (*health_methods(now), *agent.methods(), *chat.methods())
 
 
-def _shutdown(client: Client) -> bytes:
-    told: dict[str, object] = {"reason": "gateway stopping"}
-    return frames.event("shutdown", told if client.speaks_4 else told | {"restartExpectedMs": None})
+class _Tick(Struct, frozen=True):
+    ts: int
+
+
+class _Shutdown(Struct, frozen=True, rename="camel"):
+    reason: str = "gateway stopping"
+    restart_expected_ms: UnsetType | None = UNSET
+
+
+def _shutdown(speaks_4: bool) -> _Shutdown:
+    return _Shutdown(restart_expected_ms=UNSET if speaks_4 else None)

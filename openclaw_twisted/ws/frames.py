@@ -3,7 +3,8 @@
     request  = {"type": "req", "id": text, "method": text, ["params": any],
                 ["traceparent": text], ["expectedProfileId": text]}
     response = {"type": "res", "id": text, "ok": boolean, ["payload": any], ["error": fault]}
-    event    = {"type": "event", "event": text, ["payload": any]}
+    event    = {"type": "event", "event": text, ["payload": any],
+                ["stateVersion": {"presence": integer, "health": integer}], ["seq": integer]}
     fault    = {"code": text, "message": text, ["details": any],
                 ["retryable": boolean], ["retryAfterMs": integer]}
 
@@ -22,7 +23,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openclaw_twisted.ws.params import explain
 
-__all__ = ["NO_ID", "Fault", "Malformed", "Request", "event", "failure", "parse", "success"]
+__all__ = [
+    "NO_ID",
+    "Fault",
+    "Malformed",
+    "Request",
+    "StateVersion",
+    "close",
+    "event",
+    "failure",
+    "opening",
+    "parse",
+    "success",
+]
 
 NO_ID = "invalid"
 """The id of a response to something whose own id cannot be read."""
@@ -67,9 +80,17 @@ class _Response(Struct, frozen=True, tag_field="type", tag="res"):
     error: Fault | UnsetType = UNSET
 
 
-class _Event(Struct, frozen=True, tag_field="type", tag="event"):
+class StateVersion(Struct, frozen=True):
+    """How often the list of who is there, and the gateway's health, have changed."""
+
+    presence: int
+    health: int
+
+
+class _Event(Struct, frozen=True, tag_field="type", tag="event", rename="camel"):
     event: str
     payload: Any
+    state_version: StateVersion | UnsetType = UNSET
 
 
 _request = msgspec.json.Decoder(Request)
@@ -97,8 +118,18 @@ def failure(request_id: str, fault: Fault, payload: Any = UNSET) -> bytes:
 
 
 def event(name: str, payload: Any) -> bytes:
-    """Return an event; it carries no sequence number, so that a client cannot find a gap in it."""
+    """Return an event without a number, so that a client cannot find a gap before it."""
     return _encode(_Event(name, payload))
+
+
+def opening(name: str, payload: Any, state_version: StateVersion | UnsetType = UNSET) -> bytes:
+    """Return an event that `close` completes: what is the same for every client."""
+    return _encode(_Event(name, payload, state_version))[:-1]
+
+
+def close(opened: bytes, sequence: int | None = None) -> bytes:
+    """Return the whole event, with the number that it has on its connection, if it has one."""
+    return opened + (b"}" if sequence is None else b',"seq":%d}' % sequence)
 
 
 def _malformed(data: bytes, problem: str) -> Malformed | None:

@@ -19,7 +19,7 @@ from openclaw_twisted.ws.session_target import MAIN_KEY, main_session
 
 __all__ = ["EVENTS", "Greeting", "HelloOk"]
 
-EVENTS = ("connect.challenge", "shutdown", "tick")
+EVENTS = ("agent", "chat", "connect.challenge", "shutdown", "tick")
 """Every event that is sent."""
 
 

@@ -6,7 +6,6 @@ buffer is full, frames are queued, and a client with too much in its queue is cl
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,9 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from openclaw_twisted.config.settings import LimitsSettings
+from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.handshake import Handshake, Wire
+from openclaw_twisted.ws.outbox import Outbox
 
 __all__ = ["Connection", "new_factory"]
 
@@ -81,9 +82,12 @@ class Connection(WebSocketServerProtocol):
         self._limits = limits
         self._handshake = begin(self)
         self._gone = gone
-        self._paused = False
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
+        self._outbox = Outbox(
+            self._write_frame,
+            lambda: self.close(SLOW_CONSUMER_CLOSE, "slow consumer"),
+            soft_bytes=limits.soft_buffer_bytes,
+            hard_bytes=limits.max_buffered_bytes,
+        )
         self._last_resort: IDelayedCall | None = None
 
     def let_in(self) -> None:
@@ -92,23 +96,19 @@ class Connection(WebSocketServerProtocol):
 
     def send(self, frame: bytes) -> None:
         """Send one text frame; does nothing once the connection is closing."""
-        if self.state != self.STATE_OPEN:
-            return
-        if not self._paused:
-            self.sendFrame(opcode=_TEXT, payload=frame)
-            return
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
-        if self._queued_bytes > self._limits.max_buffered_bytes:
-            self._queue.clear()
-            self.close(SLOW_CONSUMER_CLOSE, "slow consumer")
+        if self.state == self.STATE_OPEN:
+            self._outbox.send(frame)
+
+    def post(self, event: Event, *, speaks_4: bool) -> None:
+        """Send an event; does nothing once the connection is closing."""
+        if self.state == self.STATE_OPEN:
+            self._outbox.post(event, speaks_4=speaks_4)
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close the connection, behind what was sent; nothing that comes in counts any more."""
         if self.state != self.STATE_OPEN:
             return
-        while self._queue:
-            self.sendFrame(opcode=_TEXT, payload=self._queue.popleft())
+        self._outbox.flush()
         # A reason that is cut inside a character would be no UTF-8.
         told = reason.encode()[:MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
         self.sendCloseFrame(code=code, reasonUtf8=told or None)
@@ -129,7 +129,7 @@ class Connection(WebSocketServerProtocol):
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802
         """Answer a ping, unless the peer does not read: its pings shall not fill our memory."""
-        if not self._paused:
+        if not self._outbox.paused:
             super().onPing(payload)
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
@@ -144,24 +144,24 @@ class Connection(WebSocketServerProtocol):
         for timer in (self._last_resort, self.closeHandshakeTimeoutCall):  # Autobahn lets its own run
             if timer is not None and timer.active():
                 timer.cancel()
-        self._queue.clear()
+        self._outbox.clear()
         self._handshake.lose()
         self._gone(self)
 
     def pauseProducing(self) -> None:  # noqa: N802
         """Queue frames from now on: the client reads too slowly."""
-        self._paused = True
+        self._outbox.pause()
 
     def resumeProducing(self) -> None:  # noqa: N802
         """Send what is queued, as far as it goes."""
-        self._paused = False
-        while self._queue and not self._paused and self.state == self.STATE_OPEN:
-            frame = self._queue.popleft()
-            self._queued_bytes -= len(frame)
-            self.sendFrame(opcode=_TEXT, payload=frame)
+        self._outbox.resume()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Nothing is left to stop: `connectionLost` follows."""
+
+    def _write_frame(self, frame: bytes) -> None:
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(opcode=_TEXT, payload=frame)
 
 
 _fits: type[Wire] = Connection

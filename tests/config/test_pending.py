@@ -131,13 +131,13 @@ class WarningTests(ParseCase):
 
     def test_all_keys_are_named_in_one_warning(self) -> None:
         text = """{
-            gateway: {reload: {mode: 'hybrid'}, limits: {softBufferBytes: 9, tickSeconds: 9}, push: {}},
+            gateway: {reload: {mode: 'hybrid'}, tls: {caPath: 'x'}, limits: {tickSeconds: 9}, push: {}},
             agents: {list: [{id: 'a', thinkingDefault: 'high', sandbox: {}}]},
             logging: {level: 'debug', redactPatterns: []},
         }"""
         self.assertEqual(
             self.idle(text),
-            "gateway.push, gateway.reload.mode, gateway.limits.softBufferBytes, "
+            "gateway.push, gateway.tls.caPath, gateway.reload.mode, "
             "agents.list[0].sandbox, agents.list[0].thinkingDefault, logging",
         )
 

@@ -114,14 +114,22 @@ class Wire(StringTransportWithDisconnection):
             super().loseConnection()
 
 
+BROADCAST = {"agent", "chat"}
+
+
 class MemoryClient:
-    """A client whose socket is a string; `outcome` is the close frame's code and reason once there is one."""
+    """A client whose socket is a string; `outcome` is the close frame's code and reason once there is one.
+
+    What everybody hears of runs is in `events`, apart from the frames that are meant for this client.
+    """
 
     def __init__(self, site: GatewaySite, peer: str) -> None:
         self.outcome: tuple[int | None, str] | None = None
+        self.events: list[dict[str, Any]] = []
         self.pings: list[bytes] = []
         self.pongs: list[bytes] = []
         self._unread = b""
+        self._later: list[dict[str, Any]] = []
         self.wire = Wire(peerAddress=IPv4Address("TCP", peer, 50_000))
         channel: Any = site.buildProtocol(None)
         channel.callLater = site.clock.callLater
@@ -167,11 +175,12 @@ class MemoryClient:
     def frames(self) -> list[dict[str, Any]]:
         """Return the JSON frames that have come since the last call."""
         self._unread += self._written()
-        found = []
+        found, self._later = self._later, []
         while self._unread:
             opcode, payload, self._unread = unpack(self._unread)
             if opcode == TEXT:
-                found.append(json.loads(payload))
+                frame = json.loads(payload)
+                (self.events if frame.get("event") in BROADCAST else found).append(frame)
             elif opcode == PING:
                 self.pings.append(payload)
             elif opcode == PONG:
@@ -180,6 +189,11 @@ class MemoryClient:
                 code = struct.unpack("!H", payload[:2])[0] if payload else None
                 self.outcome = (code, payload[2:].decode())
         return found
+
+    def heard(self, name: str) -> list[dict[str, Any]]:
+        """Return the payloads of the events of one name, so far."""
+        self._later += self.frames()
+        return [event["payload"] for event in self.events if event["event"] == name]
 
     def frame(self) -> dict[str, Any]:
         """Return the one frame that has come."""

@@ -38,7 +38,7 @@ class CloseAllTests(RigTestCase):
         done = self.door.door.close_all()
         told = {"reason": "gateway stopping"}
         self.assertEqual(old.frame()["payload"], told | {"restartExpectedMs": None})
-        self.assertEqual(new.frame(), {"type": "event", "event": "shutdown", "payload": told})
+        self.assertEqual(new.frame(), {"type": "event", "event": "shutdown", "payload": told, "seq": 1})
         self.assertEqual(newcomer.frames(), [])
         for client in (old, new, newcomer):
             self.assertEqual(client.outcome, (1012, "service restart"))

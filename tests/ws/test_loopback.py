@@ -17,21 +17,27 @@ from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import real_reactor
-from tests.ws.rig import Rig, connect_params
+from tests.ws.rig import BROADCAST, Rig, connect_params
 
 
 class Client(WebSocketClientProtocol):
-    """A client that queues what it hears; `closed` gives the code and the reason."""
+    """A client that queues what it hears, and apart from it what everybody hears of runs.
+
+    `closed` gives the code and the reason.
+    """
 
     transport: Any
 
     def __init__(self) -> None:
         super().__init__()
         self.heard: DeferredQueue[Any] = DeferredQueue()
+        self.events: DeferredQueue[Any] = DeferredQueue()
         self.closed: Deferred[tuple[int, str | None]] = Deferred()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N803
-        self.heard.put(json.loads(payload))
+        frame = json.loads(payload)
+        told = isinstance(frame, dict) and frame.get("event") in BROADCAST
+        (self.events if told else self.heard).put(frame)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N803
         self.closed.callback((code or 0, reason))

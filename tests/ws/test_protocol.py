@@ -111,7 +111,8 @@ class LivenessTests(RigTestCase):
             self.door.clock.advance(10)
         for client in (old, new):
             self.assertEqual(
-                client.frame(), {"type": "event", "event": "tick", "payload": {"ts": 1_700_000_030_500}}
+                client.frame(),
+                {"type": "event", "event": "tick", "payload": {"ts": 1_700_000_030_500}, "seq": 1},
             )
         self.assertEqual(newcomer.frames(), [])
 
