@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
-from openclaw_twisted.boundaries import RunRecord, TurnRecord
+from openclaw_twisted.boundaries import Retention, RunRecord, SessionQuery, TurnRecord
 from openclaw_twisted.content import Message
 from openclaw_twisted.sessions.sqlite import SqliteStore
 
@@ -46,7 +46,7 @@ async def main(reactor: Any, directory: str | None = None) -> None:
                 READS,
                 concurrency,
             )
-        await _measure("sessions(100)", lambda _: store.sessions(100), READS // 10, 1)
+        await _measure("sessions(100)", lambda _: store.sessions(SessionQuery(limit=100)), READS // 10, 1)
         await _notes(store)
         await _fill(store)
         await store.close()
@@ -54,8 +54,8 @@ async def main(reactor: Any, directory: str | None = None) -> None:
         await store.open()
         print(f"open with {STORED_SESSIONS} sessions: {(time.perf_counter() - began) * 1000:.1f} ms")
         began = time.perf_counter()
-        deleted = await store.prune_stateless(time.time() + 1)
-        print(f"prune {deleted} stateless sessions: {(time.perf_counter() - began) * 1000:.0f} ms")
+        deleted = await store.prune(Retention(stateless_before=time.time() + 1))
+        print(f"prune {deleted.stateless} stateless sessions: {(time.perf_counter() - began) * 1000:.0f} ms")
         await store.close()
 
 

@@ -7,25 +7,52 @@ Each implementation carries one typed line that proves it fits, next to its defi
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from openclaw_twisted.content import FinishReason, Message, ToolSpec, Usage
+from openclaw_twisted.content import Message, ToolSpec, Usage
 from openclaw_twisted.events import ProviderEvent, RunEvent
+from openclaw_twisted.records import (
+    MAX_HISTORY_MESSAGES,
+    Claim,
+    Conversation,
+    Pruned,
+    Recollection,
+    Retention,
+    RunRecord,
+    RunStatus,
+    SessionChange,
+    SessionChangeReason,
+    SessionPage,
+    SessionPatch,
+    SessionQuery,
+    SessionRow,
+    StoredMessage,
+    TurnRecord,
+)
 
 __all__ = [
+    "MAX_HISTORY_MESSAGES",
+    "Claim",
+    "Conversation",
     "Embedded",
     "Embedder",
     "Listener",
     "ModelRequest",
     "Provider",
+    "Pruned",
+    "Recollection",
+    "Retention",
     "RunRecord",
     "RunStatus",
     "Sampling",
     "SessionBus",
     "SessionChange",
     "SessionChangeReason",
+    "SessionPage",
+    "SessionPatch",
+    "SessionQuery",
     "SessionRow",
     "SessionStore",
     "StoredMessage",
@@ -103,60 +130,12 @@ class Embedder(Protocol):
         ...
 
 
-RunStatus = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
-
-
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a run: who answered, how it ended, what it cost. Times in seconds since the epoch."""
-
-    run_id: str
-    session_key: str
-    agent_id: str
-    model: str
-    status: RunStatus
-    started_at: float
-    ended_at: float | None = None
-    finish_reason: FinishReason | None = None
-    error_code: str | None = None
-    usage: Usage | None = None
-
-
-class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the store keeps it: `seq` counts from 1 within its session.
-
-    `interrupted` marks an assistant message that was cut off and is no complete answer.
-    """
-
-    seq: int
-    run_id: str
-    at: float
-    message: Message
-    interrupted: bool = False
-
-
-class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One run with the messages it added to its session, written as a whole or not at all."""
-
-    run: RunRecord
-    messages: tuple[Message, ...]
-    interrupted: bool = False
-
-
-class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A session in a listing; times in seconds since the epoch."""
-
-    session_key: str
-    agent_id: str
-    created_at: float
-    updated_at: float
-    message_count: int
-
-
 class SessionStore(Protocol):
     """Where sessions and runs outlive the request; every implementation passes `tests/contracts`.
 
-    Every method that returns raises `StorageError` when it could not do its work. "Durable" means: it
-    survives the loss of the process and of the machine's power.
+    Every method that returns raises `StorageError` when it could not do its work, and what writes is durable
+    when it returns. "Durable" means: it survives the loss of the process and of the machine's power. Times
+    are in seconds since the epoch. A session's key tells its agent.
     """
 
     async def open(self) -> None:
@@ -167,12 +146,28 @@ class SessionStore(Protocol):
         """Write what is waiting and let go of the store."""
         ...
 
-    async def history(self, session_key: str, limit: int = 1000) -> tuple[StoredMessage, ...]:
-        """Return the newest `limit` messages of a session, oldest first; an unknown session has none."""
+    async def conversation(self, session_key: str, *, max_tokens: int | None = None) -> Conversation:
+        """Return a session with the newest messages of its conversation, as a turn begins with them.
+
+        At most `MAX_HISTORY_MESSAGES`, and no more than it takes to reach `max_tokens` by
+        `content.estimated_tokens`: the message that reaches it is the last one that is returned.
+        """
         ...
 
-    async def begin(self, run: RunRecord) -> None:
-        """Record that a run started, so that a crash can be told apart from an end."""
+    async def history(
+        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+    ) -> tuple[StoredMessage, ...]:
+        """Return the newest `limit` messages of a session's conversation, oldest first.
+
+        `before_seq` asks for those before that message. An unknown session has none.
+        """
+        ...
+
+    async def begin(self, run: RunRecord, claim: Claim | None = None) -> None:
+        """Record that a run started, so that a crash can be told apart from an end.
+
+        `claim` is the request's idempotency key; a key that was claimed before is now this run's.
+        """
         ...
 
     async def commit(self, turn: TurnRecord) -> None:
@@ -183,16 +178,63 @@ class SessionStore(Protocol):
         """Record a stateless run soon, off the hot path; it may be lost with the process, never half kept."""
         ...
 
-    async def sessions(self, limit: int = 100) -> tuple[SessionRow, ...]:
-        """Return the most recently updated sessions, newest first."""
+    async def session(self, session_key: str) -> SessionRow | None:
+        """Return a session, None when there is none of this key."""
+        ...
+
+    async def find_session(
+        self, *, session_id: str | None = None, label: str | None = None
+    ) -> SessionRow | None:
+        """Return the session of this id, or else of this label."""
+        ...
+
+    async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
+        """Return the sessions that match, the most recently updated first."""
+        ...
+
+    async def patch(self, session_key: str, patch: SessionPatch, at: float) -> SessionRow:
+        """Change what somebody chose for a session, which is created if need be; return what it is now.
+
+        Raises `InvalidRequestError` for a label that another session has.
+        """
+        ...
+
+    async def reset(self, session_key: str, at: float) -> SessionRow:
+        """Let a session start afresh: a new id, no messages, no counts; what was chosen for it stays.
+
+        The messages are archived. A session that there was not is created. Returns what it is now.
+        """
+        ...
+
+    async def compact(self, session_key: str, keep: int, at: float) -> int:
+        """Archive all but the newest `keep` messages of a session; return how many were archived.
+
+        Cuts only where a turn begins, so fewer may stay; the last turn always stays.
+        """
+        ...
+
+    async def delete(self, session_key: str) -> bool:
+        """Delete a session with its messages, archives, runs and claims; tell whether there was one."""
         ...
 
     async def run(self, run_id: str) -> RunRecord | None:
         """Return what is kept of a run."""
         ...
 
-    async def prune_stateless(self, before: float) -> int:
-        """Delete stateless sessions last updated before `before`, with their runs; return how many."""
+    async def runs(self, session_key: str | None = None, limit: int = 100) -> tuple[RunRecord, ...]:
+        """Return the newest runs, of one session or of all, the newest first."""
+        ...
+
+    async def recall(self, scope: str, key: str) -> Recollection | None:
+        """Return what became of the run that a request with this idempotency key started, if it is kept."""
+        ...
+
+    async def prune(self, retention: Retention) -> Pruned:
+        """Delete what may go, a little at a time; return how much it was."""
+        ...
+
+    async def surplus(self, retention: Retention) -> Pruned:
+        """Tell what `prune` would delete because of age and number, and how large the store is."""
         ...
 
 
@@ -202,22 +244,6 @@ class Listener(Protocol):
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Take the next batch; must neither block nor raise."""
         ...
-
-
-SessionChangeReason = Literal["create", "patch", "reset", "delete", "compact", "message", "start", "end"]
-
-
-class SessionChange(msgspec.Struct, frozen=True, kw_only=True):
-    """Something about a session is different now: `at`, in seconds since the epoch.
-
-    `start` and `end` are those of a run, `message` says that a turn's messages have been kept; the other
-    reasons are what somebody did to the session.
-    """
-
-    session_key: str
-    agent_id: str
-    reason: SessionChangeReason
-    at: float
 
 
 class SessionBus(Protocol):

@@ -34,7 +34,7 @@ from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
-from openclaw_twisted.boundaries import Provider
+from openclaw_twisted.boundaries import Provider, Retention
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settings
 from openclaw_twisted.errors import GatewayError, StorageError
@@ -232,7 +232,7 @@ class Gateway(Service):
     async def _prune(self) -> None:
         before = time.time() - self._settings.session.stateless_retention_seconds
         try:
-            await self._store.prune_stateless(before)
+            await self._store.prune(Retention(stateless_before=before))
         except StorageError as error:
             self._log.error("old stateless runs could not be deleted: {reason}", reason=error.message)
 

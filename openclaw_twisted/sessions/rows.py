@@ -1,15 +1,25 @@
-"""Turns and runs as rows, and every statement that reads or writes them (`schema/` has the tables)."""
+"""Turns, runs and claims as rows, and every statement that reads or writes them (see `schema/`)."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 import msgspec
 
-from openclaw_twisted.boundaries import RunRecord, SessionRow, StoredMessage, TurnRecord
+from openclaw_twisted.boundaries import Claim, Recollection, RunRecord, StoredMessage, TurnRecord
 from openclaw_twisted.content import Message, Usage
-from openclaw_twisted.sessions.turns import changed_at, is_stateless, stored_messages
+from openclaw_twisted.sessions.turns import (
+    ClaimLimits,
+    changed_at,
+    enough,
+    is_stateless,
+    preview_of,
+    stored_messages,
+    title_of,
+)
 
 __all__ = [
     "TurnRows",
@@ -17,51 +27,71 @@ __all__ = [
     "find_run",
     "history",
     "interrupt_runs",
-    "list_sessions",
-    "prune",
+    "list_runs",
+    "lost_runs",
+    "messages_before",
+    "recall",
     "record",
     "turn_rows",
 ]
 
 _TOUCH_SESSION = """
-INSERT INTO sessions (session_key, agent_id, stateless, created_at, updated_at, message_count)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO sessions (
+    session_key, agent_id, stateless, session_id, created_at, started_at, updated_at, last_seq, title,
+    preview, input_tokens, output_tokens, total_tokens, context_tokens
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (session_key) DO UPDATE SET
     updated_at = max(updated_at, excluded.updated_at),
-    message_count = message_count + excluded.message_count
+    last_seq = last_seq + excluded.last_seq,
+    title = coalesce(title, excluded.title),
+    preview = coalesce(excluded.preview, preview),
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    total_tokens = total_tokens + excluded.total_tokens,
+    context_tokens = coalesce(excluded.context_tokens, context_tokens)
 """
-_COUNT_MESSAGES = "SELECT message_count FROM sessions WHERE session_key = ?"
+_LAST_SEQ = "SELECT last_seq FROM sessions WHERE session_key = ?"
 _ADD_MESSAGE = """
 INSERT INTO messages (session_key, seq, run_id, at, interrupted, body) VALUES (?, ?, ?, ?, ?, ?)
 """
 _PUT_RUN = """
-INSERT OR REPLACE INTO runs
-    (run_id, session_key, agent_id, model, status, started_at, ended_at, finish_reason, error_code, usage)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO runs (
+    run_id, session_key, agent_id, model, status, started_at, ended_at, finish_reason, error_code, usage,
+    error_message
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_FIND_RUN = """
-SELECT run_id, session_key, agent_id, model, status, started_at, ended_at, finish_reason, error_code, usage
-FROM runs WHERE run_id = ?
+_RUN_COLUMNS = """
+run_id, session_key, agent_id, model, status, started_at, ended_at, finish_reason, error_code, usage,
+error_message
 """
+_FIND_RUN = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608  names of columns
+_RUNS_OF_SESSION = f"""
+SELECT {_RUN_COLUMNS} FROM runs WHERE session_key = ? ORDER BY started_at DESC, run_id LIMIT ?
+"""  # noqa: S608
+_NEWEST_RUNS = f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY started_at DESC, run_id LIMIT ?"  # noqa: S608
 _INTERRUPT_RUNS = """
 UPDATE runs SET status = 'interrupted', ended_at = ? WHERE status IN ('queued', 'running')
 """
+_RUNS_WITHOUT_END = "SELECT run_id FROM runs WHERE status IN ('queued', 'running')"
+_INTERRUPT_RUN = "UPDATE runs SET status = 'interrupted', ended_at = ? WHERE run_id = ?"
 _NEWEST_MESSAGES = """
 SELECT seq, run_id, at, CAST(coalesce(body, '') AS BLOB), interrupted FROM messages
-WHERE session_key = ? ORDER BY seq DESC LIMIT ?
+WHERE session_key = ?1 AND seq < ?2
+    AND seq > coalesce((SELECT archived_seq FROM sessions WHERE session_key = ?1), 0)
+ORDER BY seq DESC LIMIT ?3
 """
-_NEWEST_SESSIONS = """
-SELECT session_key, agent_id, created_at, updated_at, message_count FROM sessions
-ORDER BY updated_at DESC, session_key LIMIT ?
+_PUT_CLAIM = """
+INSERT OR REPLACE INTO claims (scope, key, digest, run_id, at, answer_seq) VALUES (?, ?, ?, ?, ?, ?)
 """
-_STALE_SESSIONS = """
-SELECT session_key FROM sessions WHERE stateless = 1 AND updated_at < ? ORDER BY updated_at LIMIT ?
+_FORGET_CLAIMS = """
+DELETE FROM claims WHERE at < max(?, coalesce((SELECT at FROM claims ORDER BY at DESC LIMIT 1 OFFSET ?), 0))
 """
-_DELETE_SESSION = (
-    "DELETE FROM messages WHERE session_key = ?",
-    "DELETE FROM runs WHERE session_key = ?",
-    "DELETE FROM sessions WHERE session_key = ?",
-)
+_FIND_CLAIM = "SELECT digest, run_id, answer_seq FROM claims WHERE scope = ? AND key = ? AND at >= ?"
+_FIND_MESSAGE = """
+SELECT CAST(coalesce(body, '') AS BLOB) FROM messages WHERE session_key = ? AND seq = ?
+"""
+
+_NEVER = 2**63 - 1  # greater than every seq
 
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -76,6 +106,8 @@ class TurnRows(NamedTuple):
     messages: tuple[tuple[Any, ...], ...]
     run: tuple[Any, ...]
     size_bytes: int
+    claim: tuple[Any, ...] | None = None
+    answered: bool = False
 
 
 def turn_rows(turn: TurnRecord) -> TurnRows:
@@ -86,28 +118,35 @@ def turn_rows(turn: TurnRecord) -> TurnRows:
     )
     return TurnRows(
         session_key=turn.run.session_key,
-        session=_session_row(turn.run, len(messages)),
+        session=_session_row(turn.run, turn.messages),
         messages=messages,
         run=_run_row(turn.run),
         size_bytes=sum(len(body) for *_, body in messages),
+        claim=None if turn.claim is None else _claim_row(turn.claim, turn.run),
+        answered=bool(messages) and turn.run.status == "finished",
     )
 
 
-def record(connection: Connection, turn: TurnRows) -> None:
-    """Append a turn to its session and put its run on record."""
+def record(connection: Connection, turn: TurnRows, limits: ClaimLimits) -> None:
+    """Append a turn to its session and put its run, and its claim, on record."""
     connection.execute(_TOUCH_SESSION, turn.session)
+    last_seq = None
     if turn.messages:
-        (count,) = connection.execute(_COUNT_MESSAGES, (turn.session_key,)).fetchone()
-        before = count - len(turn.messages)
+        (last_seq,) = connection.execute(_LAST_SEQ, (turn.session_key,)).fetchone()
+        before = last_seq - len(turn.messages)
         for seq, *rest in turn.messages:
             connection.execute(_ADD_MESSAGE, (turn.session_key, before + seq, *rest))
     connection.execute(_PUT_RUN, turn.run)
+    if turn.claim is not None:
+        _put_claim(connection, (*turn.claim, last_seq if turn.answered else None), limits)
 
 
-def begin(connection: Connection, run: RunRecord) -> None:
-    """Put a run that has no end yet on record, and its session with it."""
-    connection.execute(_TOUCH_SESSION, _session_row(run, 0))
+def begin(connection: Connection, run: RunRecord, claim: Claim | None, limits: ClaimLimits) -> None:
+    """Put a run that has no end yet on record, and its session and its claim with it."""
+    connection.execute(_TOUCH_SESSION, _session_row(run, None))
     connection.execute(_PUT_RUN, _run_row(run))
+    if claim is not None:
+        _put_claim(connection, (*_claim_row(claim, run), None), limits)
 
 
 def interrupt_runs(connection: Connection, at: float) -> int:
@@ -115,48 +154,120 @@ def interrupt_runs(connection: Connection, at: float) -> int:
     return connection.execute(_INTERRUPT_RUNS, (at,)).rowcount
 
 
+def lost_runs(connection: Connection, running: frozenset[str], at: float) -> int:
+    """Mark the runs that have no end and are not `running` as interrupted at `at`; return how many."""
+    lost = [(at, run_id) for (run_id,) in connection.execute(_RUNS_WITHOUT_END) if run_id not in running]
+    connection.executemany(_INTERRUPT_RUN, lost)
+    return len(lost)
+
+
 def history(
-    connection: Connection, session_key: str, limit: int
+    connection: Connection,
+    session_key: str,
+    limit: int,
+    *,
+    before_seq: int | None = None,
+    max_tokens: int | None = None,
 ) -> tuple[tuple[StoredMessage, ...], tuple[int, ...]]:
     """Return the newest messages of a session, oldest first, and the seqs of those that are unreadable."""
-    messages: list[StoredMessage] = []
     unreadable: list[int] = []
-    for seq, run_id, at, body, interrupted in connection.execute(
-        _NEWEST_MESSAGES, (session_key, max(limit, 0))
-    ):
+    newest_first = messages_before(connection, session_key, limit, unreadable, before_seq=before_seq)
+    return tuple(enough(newest_first, max_tokens)), tuple(unreadable)
+
+
+def messages_before(
+    connection: Connection,
+    session_key: str,
+    limit: int,
+    unreadable: list[int],
+    *,
+    before_seq: int | None = None,
+) -> Iterator[StoredMessage]:
+    """Yield the messages of a session's conversation, newest first; put unreadable ones' seqs in the list."""
+    before = _NEVER if before_seq is None else before_seq
+    cursor = connection.execute(_NEWEST_MESSAGES, (session_key, before, max(limit, 0)))
+    for seq, run_id, at, body, interrupted in cursor:
         try:
             message = _decode_message(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             unreadable.append(seq)
         else:
-            messages.append(
-                StoredMessage(seq=seq, run_id=run_id, at=at, message=message, interrupted=bool(interrupted))
-            )
-    messages.reverse()
-    return tuple(messages), tuple(unreadable)
-
-
-def list_sessions(connection: Connection, limit: int) -> tuple[SessionRow, ...]:
-    """Return the most recently updated sessions, newest first."""
-    return tuple(
-        SessionRow(
-            session_key=session_key,
-            agent_id=agent_id,
-            created_at=created_at,
-            updated_at=updated_at,
-            message_count=message_count,
-        )
-        for session_key, agent_id, created_at, updated_at, message_count in connection.execute(
-            _NEWEST_SESSIONS, (max(limit, 0),)
-        )
-    )
+            yield StoredMessage(seq=seq, run_id=run_id, at=at, message=message, interrupted=bool(interrupted))
 
 
 def find_run(connection: Connection, run_id: str) -> RunRecord | None:
     """Return what is kept of a run."""
     row = connection.execute(_FIND_RUN, (run_id,)).fetchone()
-    if row is None:
+    return None if row is None else _run(row)
+
+
+def list_runs(connection: Connection, session_key: str | None, limit: int) -> tuple[RunRecord, ...]:
+    """Return the newest runs, of one session or of all, the newest first."""
+    if session_key is None:
+        found = connection.execute(_NEWEST_RUNS, (max(limit, 0),))
+    else:
+        found = connection.execute(_RUNS_OF_SESSION, (session_key, max(limit, 0)))
+    return tuple(map(_run, found))
+
+
+def recall(connection: Connection, scope: str, key: str, since: float) -> Recollection | None:
+    """Return what became of the run that has claimed a key since then."""
+    claimed = connection.execute(_FIND_CLAIM, (scope, key, since)).fetchone()
+    if claimed is None:
         return None
+    digest, run_id, answer_seq = claimed
+    run = find_run(connection, run_id)
+    if run is None:
+        return None
+    answer = None
+    if answer_seq is not None:
+        found = connection.execute(_FIND_MESSAGE, (run.session_key, answer_seq)).fetchone()
+        try:
+            answer = None if found is None else _decode_message(found[0])
+        except (msgspec.DecodeError, UnicodeDecodeError):  # as if it had been forgotten
+            return None
+    return Recollection(claim=Claim(scope=scope, key=key, digest=digest), run=run, answer=answer)
+
+
+def _put_claim(connection: Connection, row: tuple[Any, ...], limits: ClaimLimits) -> None:
+    connection.execute(_PUT_CLAIM, row)
+    at = row[4]
+    connection.execute(_FORGET_CLAIMS, (at - limits.keep_seconds, max(limits.max_kept - 1, 0)))
+
+
+def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[Any, ...]:
+    """Return the session's row; `messages` is None at the beginning of a run, which counts nothing yet."""
+    usage = run.usage if messages is not None else None
+    at = changed_at(run)
+    return (
+        run.session_key,
+        run.agent_id,
+        is_stateless(run.session_key),
+        str(uuid.uuid4()),
+        run.started_at,
+        run.started_at,
+        at,
+        len(messages or ()),
+        title_of(messages or ()),
+        preview_of(messages or ()),
+        usage.prompt_tokens if usage else 0,
+        usage.completion_tokens if usage else 0,
+        usage.total_tokens if usage else 0,
+        usage.total_tokens if usage else None,
+    )
+
+
+def _run_row(run: RunRecord) -> tuple[Any, ...]:
+    """Return the run in the order of the statements' columns, which is the order of its fields."""
+    *fields, usage, error_message = msgspec.structs.astuple(run)
+    return (*fields, None if usage is None else _encode(usage).decode(), error_message)
+
+
+def _claim_row(claim: Claim, run: RunRecord) -> tuple[Any, ...]:
+    return (claim.scope, claim.key, claim.digest, run.run_id, changed_at(run))
+
+
+def _run(row: tuple[Any, ...]) -> RunRecord:
     fields = dict(zip(RunRecord.__struct_fields__, row, strict=True))
     if fields["usage"] is not None:
         try:
@@ -164,28 +275,3 @@ def find_run(connection: Connection, run_id: str) -> RunRecord | None:
         except msgspec.DecodeError:  # counts that are damaged are no reason to deny the run
             fields["usage"] = None
     return RunRecord(**fields)
-
-
-def prune(connection: Connection, before: float, limit: int) -> int:
-    """Delete at most `limit` stateless sessions last updated before `before`; return how many."""
-    stale = connection.execute(_STALE_SESSIONS, (before, limit)).fetchall()
-    for statement in _DELETE_SESSION:
-        connection.executemany(statement, stale)
-    return len(stale)
-
-
-def _session_row(run: RunRecord, message_count: int) -> tuple[Any, ...]:
-    return (
-        run.session_key,
-        run.agent_id,
-        is_stateless(run.session_key),
-        run.started_at,
-        changed_at(run),
-        message_count,
-    )
-
-
-def _run_row(run: RunRecord) -> tuple[Any, ...]:
-    """Return the run in the order of the statements' columns, which is the order of its fields."""
-    usage = None if run.usage is None else _encode(run.usage).decode()
-    return (*msgspec.structs.astuple(run)[:-1], usage)

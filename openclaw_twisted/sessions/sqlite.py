@@ -19,16 +19,35 @@ from typing import Protocol, TypeVar
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from openclaw_twisted.boundaries import RunRecord, SessionRow, SessionStore, StoredMessage, TurnRecord
+from openclaw_twisted.boundaries import (
+    Claim,
+    Conversation,
+    Pruned,
+    Recollection,
+    Retention,
+    RunRecord,
+    SessionPage,
+    SessionPatch,
+    SessionQuery,
+    SessionRow,
+    SessionStore,
+    StoredMessage,
+    TurnRecord,
+)
 from openclaw_twisted.errors import StorageError
-from openclaw_twisted.sessions import rows
+from openclaw_twisted.sessions import rows, session_rows
 from openclaw_twisted.sessions.database import Database, storage_error
 from openclaw_twisted.sessions.notes import Clock, Notes
 from openclaw_twisted.sessions.threads import ConnectionThread, FromThreads, in_one_transaction, one_by_one
+from openclaw_twisted.sessions.turns import ClaimLimits
 
 __all__ = ["SqliteStore", "StoreReactor"]
 
-_SESSIONS_PER_PRUNE = 100  # a few milliseconds of the writer's time; commits get their turn in between
+# A few milliseconds of the writer's time each; commits get their turn in between.
+_STATELESS_PER_PRUNE = 100
+_SESSIONS_PER_PRUNE = 10
+_ARCHIVES_PER_PRUNE = 10
+_FOREVER = float("inf")
 
 T = TypeVar("T")
 
@@ -55,10 +74,18 @@ class SqliteStore:
 
     _log = Logger()
 
-    def __init__(self, reactor: StoreReactor, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        reactor: StoreReactor,
+        path: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        claims: ClaimLimits = ClaimLimits(),  # noqa: B008  a tuple of constants
+    ) -> None:
         self._reactor = reactor
         self._path = path
         self._now = now
+        self._claims = claims
         self._changing = DeferredLock()
         self._state: _Open | None = None
 
@@ -83,27 +110,33 @@ class SqliteStore:
             finally:
                 await state.writer.stop()
 
-    async def history(self, session_key: str, limit: int = 1000) -> tuple[StoredMessage, ...]:
+    async def conversation(self, session_key: str, *, max_tokens: int | None = None) -> Conversation:
+        """Return a session with its newest messages; damaged ones are left out and logged."""
+        found, unreadable = await self._read(
+            partial(session_rows.conversation, session_key=session_key, max_tokens=max_tokens)
+        )
+        self._tell_unreadable(session_key, unreadable)
+        return found
+
+    async def history(
+        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+    ) -> tuple[StoredMessage, ...]:
         """Return the newest `limit` messages, oldest first; damaged ones are left out and logged."""
-        messages, unreadable = await self._read(partial(rows.history, session_key=session_key, limit=limit))
-        for seq in unreadable:
-            self._log.error(
-                "Message {seq} of session {session_key} in {path} is damaged and was left out",
-                seq=seq,
-                session_key=session_key,
-                path=str(self._path),
-            )
+        messages, unreadable = await self._read(
+            partial(rows.history, session_key=session_key, limit=limit, before_seq=before_seq)
+        )
+        self._tell_unreadable(session_key, unreadable)
         return messages
 
-    async def begin(self, run: RunRecord) -> None:
+    async def begin(self, run: RunRecord, claim: Claim | None = None) -> None:
         """Record that a run started; durable when it returns."""
-        await self._write(partial(rows.begin, run=run))
+        await self._write(partial(rows.begin, run=run, claim=claim, limits=self._claims))
 
     async def commit(self, turn: TurnRecord) -> None:
         """Append a turn to its session and record how its run ended; durable when it returns."""
         with self._explaining():
             turn_rows = rows.turn_rows(turn)
-        await self._write(partial(rows.record, turn=turn_rows))
+        await self._write(partial(rows.record, turn=turn_rows, limits=self._claims))
 
     def note(self, turn: TurnRecord) -> None:
         """Record a stateless run within a second or so; a disk that cannot keep up costs the oldest."""
@@ -113,22 +146,94 @@ class SqliteStore:
         except UnicodeError as error:
             state.notes.lose(str(error))
 
-    async def sessions(self, limit: int = 100) -> tuple[SessionRow, ...]:
-        """Return the most recently updated sessions, newest first."""
-        return await self._read(partial(rows.list_sessions, limit=limit))
+    async def session(self, session_key: str) -> SessionRow | None:
+        """Return a session, None when there is none of this key."""
+        return await self._read(partial(session_rows.find, session_key=session_key))
+
+    async def find_session(
+        self, *, session_id: str | None = None, label: str | None = None
+    ) -> SessionRow | None:
+        """Return the session of this id, or else of this label."""
+        return await self._read(partial(session_rows.find_by, session_id=session_id, label=label))
+
+    async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
+        """Return the sessions that match, the most recently updated first."""
+        return await self._read(partial(session_rows.list_sessions, query=query or SessionQuery()))
+
+    async def patch(self, session_key: str, patch: SessionPatch, at: float) -> SessionRow:
+        """Change what somebody chose for a session, which is created if need be."""
+        return await self._write(partial(session_rows.patch, session_key=session_key, change=patch, at=at))
+
+    async def reset(self, session_key: str, at: float) -> SessionRow:
+        """Archive a session's messages and let it start afresh."""
+        return await self._write(partial(session_rows.reset, session_key=session_key, at=at))
+
+    async def compact(self, session_key: str, keep: int, at: float) -> int:
+        """Archive all but the newest `keep` messages, whole turns at a time; return how many."""
+        return await self._write(partial(session_rows.compact, session_key=session_key, keep=keep, at=at))
+
+    async def delete(self, session_key: str) -> bool:
+        """Delete a session with everything in it; tell whether there was one."""
+        return await self._write(partial(session_rows.delete, session_key=session_key))
 
     async def run(self, run_id: str) -> RunRecord | None:
         """Return what is kept of a run."""
         return await self._read(partial(rows.find_run, run_id=run_id))
 
-    async def prune_stateless(self, before: float) -> int:
-        """Delete stateless sessions last updated before `before`, a few at a time; return how many."""
-        deleted = 0
+    async def runs(self, session_key: str | None = None, limit: int = 100) -> tuple[RunRecord, ...]:
+        """Return the newest runs, of one session or of all, the newest first."""
+        return await self._read(partial(rows.list_runs, session_key=session_key, limit=limit))
+
+    async def recall(self, scope: str, key: str) -> Recollection | None:
+        """Return what became of the run behind an idempotency key that is not forgotten yet."""
+        since = self._now() - self._claims.keep_seconds
+        return await self._read(partial(rows.recall, scope=scope, key=key, since=since))
+
+    async def prune(self, retention: Retention) -> Pruned:
+        """Delete what may go, a little at a time, so that commits need not wait; return how much it was."""
+        counted: dict[str, int] = {}
+        if retention.running is not None:
+            lost = partial(rows.lost_runs, running=retention.running, at=self._now())
+            counted["runs"] = await self._write(lost)
+        if (before := retention.stateless_before) is not None:
+            stateless = partial(session_rows.prune_stateless, before=before, limit=_STATELESS_PER_PRUNE)
+            counted["stateless"] = await self._repeat(stateless, _STATELESS_PER_PRUNE)
+        if (before := retention.archived_before) is not None:
+            archives = partial(session_rows.prune_archives, before=before, limit=_ARCHIVES_PER_PRUNE)
+            counted["archives"] = await self._repeat(archives, _ARCHIVES_PER_PRUNE)
+        unused = partial(session_rows.prune_unused, retention=retention, limit=_SESSIONS_PER_PRUNE)
+        counted["sessions"] = await self._repeat(unused, _SESSIONS_PER_PRUNE)
+        await self._shrink(retention, counted)
+        size = await self._read(session_rows.size_bytes)
+        return Pruned(**counted, size_bytes=size)
+
+    async def surplus(self, retention: Retention) -> Pruned:
+        """Tell what `prune` would delete because of age and number, and how large the store is."""
+        return Pruned(**await self._read(partial(session_rows.surplus, retention=retention)))
+
+    async def _shrink(self, retention: Retention, counted: dict[str, int]) -> None:
+        """Delete archives, then the longest unused sessions, until the store is small enough."""
+        limit, target = retention.max_bytes, retention.target_bytes
+        if limit is None or await self._read(session_rows.size_bytes) <= limit:
+            return
+        steps = {
+            "archives": partial(session_rows.prune_archives, before=_FOREVER, limit=1),
+            "sessions": partial(session_rows.prune_unused, retention=retention, limit=1, for_size=True),
+        }
+        for kind, step in steps.items():
+            while await self._read(session_rows.size_bytes) > (limit if target is None else target):
+                count = await self._write(step)
+                counted[kind] = counted.get(kind, 0) + count
+                if not count:
+                    break
+
+    async def _repeat(self, step: Callable[[Connection], int], limit: int) -> int:
+        total = 0
         while True:
-            count = await self._write(partial(rows.prune, before=before, limit=_SESSIONS_PER_PRUNE))
-            deleted += count
-            if count < _SESSIONS_PER_PRUNE:
-                return deleted
+            count = await self._write(step)
+            total += count
+            if count < limit:
+                return total
 
     async def _start(self, database: Database) -> _Open:
         writer = ConnectionThread(
@@ -152,7 +257,8 @@ class SqliteStore:
             except BaseException:  # cancelled included: the lock goes with the writer
                 await writer.stop()
                 raise
-        notes = Notes(self._reactor, lambda turn: writer.submit(partial(rows.record, turn=turn)))
+        record = partial(rows.record, limits=self._claims)
+        notes = Notes(self._reactor, lambda turn: writer.submit(partial(record, turn=turn)))
         return _Open(writer, reader, notes)
 
     async def _write(self, call: Callable[[Connection], T]) -> T:
@@ -176,6 +282,15 @@ class SqliteStore:
             yield
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
             raise storage_error(self._path, error) from error
+
+    def _tell_unreadable(self, session_key: str, seqs: tuple[int, ...]) -> None:
+        for seq in seqs:
+            self._log.error(
+                "Message {seq} of session {session_key} in {path} is damaged and was left out",
+                seq=seq,
+                session_key=session_key,
+                path=str(self._path),
+            )
 
     def _report(self, database: Database) -> None:
         if database.set_aside is not None:

@@ -1,19 +1,55 @@
-"""What every store derives from a turn in the same way: its session's kind, its messages' times and marks."""
+"""What every store derives in the same way: a session's kind, a turn's times and marks, titles, cuts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from openclaw_twisted.boundaries import RunRecord, StoredMessage, TurnRecord
+import msgspec
+
+from openclaw_twisted.boundaries import RunRecord, SessionPatch, StoredMessage, TurnRecord
+from openclaw_twisted.content import Message, estimated_tokens, text_of, turn_starts
 from openclaw_twisted.session_key import SessionKey
 
-__all__ = ["changed_at", "is_stateless", "stored_messages"]
+__all__ = [
+    "MAX_PREVIEW_CHARACTERS",
+    "MAX_TITLE_CHARACTERS",
+    "ClaimLimits",
+    "agent_of",
+    "changed_at",
+    "chosen",
+    "enough",
+    "first_kept",
+    "folded",
+    "is_stateless",
+    "preview_of",
+    "stored_messages",
+    "title_of",
+]
+
+MAX_TITLE_CHARACTERS = 60
+MAX_PREVIEW_CHARACTERS = 200
+
+_LOOKED_AT = 4  # times as much is read as is shown: white space is dropped from it
+_UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+_FOLD = str.maketrans(_UPPER, _LOWER)
+
+
+class ClaimLimits(NamedTuple):
+    """How long idempotency keys are kept, and how many."""
+
+    keep_seconds: float = 300.0
+    max_kept: int = 1000
 
 
 def is_stateless(session_key: str) -> bool:
     """Whether the session of this (canonical) key lasts for one request only."""
-    agent_id, _, rest = session_key.removeprefix("agent:").partition(":")
-    return SessionKey(agent_id, rest).stateless
+    return _parts(session_key).stateless
+
+
+def agent_of(session_key: str) -> str:
+    """Return the id of the agent that the session of this (canonical) key belongs to."""
+    return _parts(session_key).agent_id
 
 
 def changed_at(run: RunRecord) -> float:
@@ -37,3 +73,73 @@ def stored_messages(turn: TurnRecord, after_seq: int) -> Iterator[StoredMessage]
             message=message,
             interrupted=turn.interrupted and index == last and message.role == "assistant",
         )
+
+
+def title_of(messages: Sequence[Message]) -> str | None:
+    """Return what a conversation with these messages may be called: how its user began."""
+    texts = (_line(message, MAX_TITLE_CHARACTERS) for message in messages if message.role == "user")
+    return next(filter(None, texts), None)
+
+
+def preview_of(messages: Sequence[Message]) -> str | None:
+    """Return the beginning of the last message that says something."""
+    texts = (
+        _line(message, MAX_PREVIEW_CHARACTERS)
+        for message in reversed(messages)
+        if message.role in {"user", "assistant"}
+    )
+    return next(filter(None, texts), None)
+
+
+def first_kept(messages: Sequence[Message], keep: int) -> int:
+    """Return which of these newest messages of a conversation is the first of those that stay.
+
+    That is where a turn begins, so that at most `keep` stay, or the last turn if that alone has more.
+    """
+    starts = turn_starts(messages)
+    fitting = [at for at in starts if len(messages) - at <= keep]
+    if fitting:
+        return fitting[0]
+    return starts[-1] if starts else 0
+
+
+def enough(newest_first: Iterator[StoredMessage], max_tokens: int | None) -> list[StoredMessage]:
+    """Take messages until they come to `max_tokens`; return them oldest first."""
+    taken: list[StoredMessage] = []
+    tokens = 0
+    for stored in newest_first:
+        taken.append(stored)
+        if max_tokens is not None:
+            tokens += estimated_tokens(stored.message)
+            if tokens >= max_tokens:
+                break
+    taken.reverse()
+    return taken
+
+
+def folded(text: str) -> str:
+    """Return the text with A to Z in lower case, which is all that SQLite's `lower` knows."""
+    return text.translate(_FOLD)
+
+
+def chosen(patch: SessionPatch, options: dict[str, object]) -> dict[str, object]:
+    """Return the fields that a patch changes, with the options as they are after it."""
+    fields = {
+        name: value
+        for name in ("label", "model", "thinking_level", "verbose_level")
+        if (value := getattr(patch, name)) is not msgspec.UNSET
+    }
+    merged = {**options, **patch.options}
+    return {**fields, "options": {name: value for name, value in merged.items() if value is not None}}
+
+
+def _parts(session_key: str) -> SessionKey:
+    agent_id, _, rest = session_key.removeprefix("agent:").partition(":")
+    return SessionKey(agent_id, rest)
+
+
+def _line(message: Message, limit: int) -> str:
+    beginning = text_of(message)[: limit * _LOOKED_AT]
+    printable = "".join(character if character.isprintable() else " " for character in beginning)
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else line[: limit - 1] + "\u2026"

@@ -64,7 +64,7 @@ class Retention(TestCase):
         store = SqliteStore(real_reactor(), self.state_dir / "sessions.sqlite3")
         await store.open()
         try:
-            return sorted(row.session_key for row in await store.sessions())
+            return sorted(row.session_key for row in (await store.sessions()).rows)
         finally:
             await store.close()
 

@@ -152,7 +152,9 @@ class BrokenStore(MemoryStore):
     async def commit(self, turn: TurnRecord) -> None:
         raise StorageError("The disk is full.")
 
-    async def history(self, session_key: str, limit: int = 1000) -> tuple[StoredMessage, ...]:
+    async def history(
+        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+    ) -> tuple[StoredMessage, ...]:
         return ()
 
 

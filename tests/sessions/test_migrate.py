@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import uuid
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import StorageError
 from openclaw_twisted.sessions.migrate import Migration, read, shipped, statements, upgrade
+from openclaw_twisted.sessions.sqlite import SqliteStore
+from tests.sessions.examples import turn
+from tests.sessions.threaded_clock import ThreadedClock
 
 PATH = Path("/state/gateway.sqlite3")
 
@@ -79,6 +88,64 @@ class UpgradeTests(SynchronousTestCase):
             self.upgrade(FIRST)
         self.assertIn("another program's", caught.exception.message)
         self.assertEqual(self.rows("SELECT name FROM sqlite_master"), [("bookmarks",)])
+
+
+OLD_SESSIONS = """
+INSERT INTO sessions VALUES ('agent:main:main', 'main', 0, 10.0, 20.0, 2);
+INSERT INTO sessions VALUES ('agent:main:openai:1', 'main', 1, 11.0, 12.0, 0);
+INSERT INTO messages VALUES
+    ('agent:main:main', 1, 'run-1', 10.0, 0, '{"role":"user","content":"hello"}'),
+    ('agent:main:main', 2, 'run-1', 20.0, 0, '{"role":"assistant","content":"hi"}');
+INSERT INTO runs VALUES
+    ('run-1', 'agent:main:main', 'main', 'p/m', 'finished', 10.0, 20.0, 'stop', NULL,
+     '{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}'),
+    ('run-2', 'agent:main:openai:1', 'main', 'p/m', 'running', 11.0, NULL, NULL, NULL, NULL);
+"""
+
+
+class OldFileTests(SynchronousTestCase):
+    """A file that the first schema's gateway has written."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute() / "gateway.sqlite3"
+        self.path.parent.mkdir()
+        self.reactor = ThreadedClock()
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        upgrade(connection, shipped()[:1], path=self.path, at=5.0)
+        connection.executescript(OLD_SESSIONS)
+        connection.close()
+        self.store = SqliteStore(self.reactor, self.path, now=lambda: 99.0)
+        self.do(self.store.open())
+        self.addCleanup(lambda: self.do(self.store.close()))
+
+    def do(self, work: Coroutine[Deferred[Any], Any, Any]) -> Any:
+        return self.reactor.result_of(work)
+
+    def test_everything_in_it_is_there_after_the_upgrade(self):
+        named, once = self.do(self.store.sessions()).rows
+        self.assertEqual((named.session_key, named.created_at, named.updated_at), ("agent:main:main", 10, 20))
+        self.assertEqual((named.started_at, named.message_count, named.last_seq), (10.0, 2, 2))
+        self.assertEqual((once.session_key, once.message_count), ("agent:main:openai:1", 0))
+        ids = {uuid.UUID(row.session_id).version for row in (named, once)}
+        self.assertEqual(ids, {4})
+        self.assertNotEqual(named.session_id, once.session_id)
+        history = self.do(self.store.history("agent:main:main"))
+        self.assertEqual([stored.message.content for stored in history], ["hello", "hi"])
+        self.assertEqual(self.do(self.store.run("run-1")).usage, Usage(3, 4, 7))
+        self.assertEqual(self.do(self.store.run("run-2")).status, "interrupted")
+
+    def test_it_goes_on(self):
+        self.do(self.store.commit(turn("run-3", "agent:main:main", "more", "yes")))
+        self.assertEqual([m.seq for m in self.do(self.store.history("agent:main:main"))], [1, 2, 3, 4])
+        self.do(self.store.reset("agent:main:main", 200.0))
+        self.assertEqual(self.do(self.store.history("agent:main:main")), ())
+
+    def test_the_gateway_before_refuses_it_afterwards(self):
+        self.do(self.store.close())
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            with self.assertRaises(StorageError) as caught:
+                upgrade(connection, shipped()[:1], path=self.path, at=9.0)
+            self.assertIn("newer version", caught.exception.message)
 
 
 class FilesTests(SynchronousTestCase):

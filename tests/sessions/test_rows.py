@@ -4,25 +4,56 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.sessions import rows
+from openclaw_twisted.boundaries import SessionQuery
+from openclaw_twisted.sessions import rows, session_rows
 from openclaw_twisted.sessions.migrate import shipped
 
-LISTING = "SCAN sessions USING INDEX sessions_by_update"
+WALKS = (
+    "SCAN sessions USING INDEX sessions_named",  # stops when it has found enough
+    "SCAN runs USING INDEX runs_by_start",
+    "SCAN claims USING COVERING INDEX claims_by_time",  # bounded by how many claims are kept
+)
+SESSIONS = 200
+LISTING_STEPS = 25_000
 
 
 class StatementTests(SynchronousTestCase):
-    def test_no_statement_reads_a_whole_table(self):
-        connection = sqlite3.connect(":memory:")
-        self.addCleanup(connection.close)
+    def setUp(self) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        self.addCleanup(self.connection.close)
         for migration in shipped():
-            connection.executescript(migration.sql)
+            self.connection.executescript(migration.sql)
+
+    def test_no_statement_reads_a_whole_table(self):
         statements = [
-            value for value in vars(rows).values() if isinstance(value, str) and "?" in value
-        ] + list(rows._DELETE_SESSION)
-        self.assertGreater(len(statements), 10)
+            statement
+            for module in (rows, session_rows)
+            for value in vars(module).values()
+            for statement in (value if isinstance(value, tuple) else (value,))
+            if isinstance(statement, str) and "?" in statement
+        ]
+        self.assertGreater(len(statements), 30)
         for statement in statements:
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * statement.count("?"))
+            values = [1] * (3 if "?3" in statement else statement.count("?"))
+            plan = self.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             for *_, step in plan:
                 self.assertTrue(
-                    step == LISTING or not step.startswith(("SCAN", "USE TEMP")), (statement, step)
+                    step in WALKS or not step.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER BY")),
+                    (statement, step),
                 )
+
+    def test_a_listing_does_not_sort(self):
+        seen: list[str] = []
+        for _ in range(SESSIONS):
+            self.connection.execute(
+                "INSERT INTO sessions (session_key, agent_id, stateless, created_at, updated_at, last_seq,"
+                " session_id) VALUES (hex(randomblob(8)), 'main', 0, 0, random(), 0, hex(randomblob(8)))"
+            )
+        self.connection.set_trace_callback(seen.append)
+        page = session_rows.list_sessions(self.connection, SessionQuery(limit=3, stateless=False))
+        self.connection.set_trace_callback(None)
+        self.assertEqual((len(page.rows), page.total), (3, SESSIONS))
+        self.assertEqual(len(seen), 2)
+        for statement in seen:
+            for *_, step in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}"):
+                self.assertIn("INDEX sessions_named", step)

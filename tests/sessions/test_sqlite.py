@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, gathe
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from openclaw_twisted.boundaries import Retention
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import StorageError
 from openclaw_twisted.sessions.sqlite import SqliteStore
@@ -109,7 +110,7 @@ class LifeTests(SqliteStoreCase):
         with capturedLogs() as logged:
             self.opened()
         (event,) = logged
-        self.assertEqual((event["path"], event["version"], event["interrupted"]), (str(self.path), 1, 1))
+        self.assertEqual((event["path"], event["version"], event["interrupted"]), (str(self.path), 2, 1))
 
     def test_a_damaged_file_is_set_aside_and_said_so(self):
         self.path.parent.mkdir()
@@ -148,8 +149,8 @@ class GroupCommitTests(SqliteStoreCase):
         old = [turn(f"run-{n}", f"agent:main:openai:{n}") for n in range(350)]
         self.do(gatherResults([Deferred.fromCoroutine(store.commit(each)) for each in old]))
         ended: list[str] = []
-        pruning = Deferred.fromCoroutine(store.prune_stateless(1000.0))
-        pruning.addCallback(lambda count: ended.append(f"pruned {count}"))
+        pruning = Deferred.fromCoroutine(store.prune(Retention(stateless_before=1000.0)))
+        pruning.addCallback(lambda count: ended.append(f"pruned {count.stateless}"))
         commit = Deferred.fromCoroutine(store.commit(turn("run-new")))
         commit.addCallback(lambda _: ended.append("committed"))
         both: list[Deferred[Any]] = [pruning, commit]
@@ -168,7 +169,7 @@ class FaultTests(SqliteStoreCase):
         self.assertIn(f"The disk that holds {self.path} is full", caught.exception.message)
         self.assertEqual(len(self.do(store.history(SESSION))), 2)
         self.assertIsNone(self.do(store.run("run-2")))
-        (row,) = self.do(store.sessions())
+        (row,) = self.do(store.sessions()).rows
         self.assertEqual(row.message_count, 2)
 
         self.on_writer(store, "PRAGMA max_page_count = 1000000")
@@ -220,7 +221,7 @@ class FaultTests(SqliteStoreCase):
         self.do(store.close())
         content = self.path.read_bytes()
         pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
-        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0A and b"x" * 100 in page)
+        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0A and b"x" * 1000 in page)
         pages[leaf] = bytes(4096)
         self.path.write_bytes(b"".join(pages))
 

@@ -1,0 +1,288 @@
+"""Sessions as rows: listed, changed, reset, compacted, deleted and pruned (`schema/` has the tables)."""
+
+from __future__ import annotations
+
+import uuid
+from itertools import islice
+from sqlite3 import Connection
+from typing import Any, Final
+
+import msgspec
+
+from openclaw_twisted.boundaries import (
+    Conversation,
+    Retention,
+    SessionPage,
+    SessionPatch,
+    SessionQuery,
+    SessionRow,
+)
+from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.records import MAX_HISTORY_MESSAGES
+from openclaw_twisted.sessions import rows
+from openclaw_twisted.sessions.turns import agent_of, chosen, first_kept, folded, is_stateless
+
+__all__ = [
+    "compact",
+    "conversation",
+    "delete",
+    "find",
+    "find_by",
+    "list_sessions",
+    "patch",
+    "prune_archives",
+    "prune_stateless",
+    "prune_unused",
+    "reset",
+    "size_bytes",
+    "surplus",
+]
+
+_COLUMNS: Final = """
+session_key, agent_id, session_id, created_at, started_at, updated_at, last_seq - archived_seq, last_seq,
+title, preview, label, model, thinking_level, verbose_level, options, input_tokens, output_tokens,
+total_tokens, context_tokens
+"""
+_BY_KEY = f"SELECT {_COLUMNS} FROM sessions WHERE session_key = ?"  # noqa: S608  names of columns
+_BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"  # noqa: S608
+_BY_LABEL = f"SELECT {_COLUMNS} FROM sessions WHERE label = ?"  # noqa: S608
+_CREATE = """
+INSERT INTO sessions
+    (session_key, agent_id, stateless, session_id, created_at, started_at, updated_at, last_seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0)
+ON CONFLICT (session_key) DO UPDATE SET updated_at = max(updated_at, excluded.updated_at)
+"""
+_CHANGE = """
+UPDATE sessions SET label = ?, model = ?, thinking_level = ?, verbose_level = ?, options = ?
+WHERE session_key = ?
+"""
+_LABELLED = "SELECT session_key FROM sessions WHERE label = ? AND session_key != ?"
+_ARCHIVE = """
+INSERT OR REPLACE INTO archives (session_key, last_seq, session_id, reason, archived_at)
+SELECT session_key, ?, session_id, ?, ? FROM sessions WHERE session_key = ?
+"""
+_START_AFRESH = """
+UPDATE sessions SET
+    session_id = ?, started_at = ?, archived_seq = last_seq, title = NULL, preview = NULL,
+    input_tokens = 0, output_tokens = 0, total_tokens = 0, context_tokens = NULL
+WHERE session_key = ?
+"""
+_CUT = "UPDATE sessions SET archived_seq = ?, context_tokens = NULL WHERE session_key = ?"
+_DELETE = (
+    "DELETE FROM messages WHERE session_key = ?",
+    "DELETE FROM archives WHERE session_key = ?",
+    "DELETE FROM runs WHERE session_key = ?",
+)
+_DELETE_ROW = "DELETE FROM sessions WHERE session_key = ?"
+_STALE_STATELESS = """
+SELECT session_key FROM sessions WHERE stateless = 1 AND updated_at < ? ORDER BY updated_at LIMIT ?
+"""
+_LONGEST_UNUSED = """
+SELECT session_key, updated_at FROM sessions WHERE stateless = 0 ORDER BY updated_at, session_key DESC
+"""
+_COUNT_NAMED = "SELECT count(*) FROM sessions WHERE stateless = 0"
+_COUNT_UNUSED = "SELECT count(*) FROM sessions WHERE stateless = 0 AND updated_at < ?"
+_COUNT_STATELESS = "SELECT count(*) FROM sessions WHERE stateless = 1 AND updated_at < ?"
+_COUNT_ARCHIVES = "SELECT count(*) FROM archives WHERE archived_at < ?"
+_OLDEST_ARCHIVES = """
+SELECT session_key, last_seq FROM archives WHERE archived_at < ? ORDER BY archived_at LIMIT ?
+"""
+_DELETE_ARCHIVED = "DELETE FROM messages WHERE session_key = ? AND seq <= ?"
+_DELETE_ARCHIVES = "DELETE FROM archives WHERE session_key = ? AND last_seq <= ?"
+
+_decode_options = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def find(connection: Connection, session_key: str) -> SessionRow | None:
+    """Return the session of this key."""
+    return _first(connection, _BY_KEY, session_key)
+
+
+def find_by(connection: Connection, session_id: str | None, label: str | None) -> SessionRow | None:
+    """Return the session of this id, or else of this label."""
+    found = _first(connection, _BY_ID, session_id) if session_id is not None else None
+    return found or (_first(connection, _BY_LABEL, label) if label is not None else None)
+
+
+def conversation(
+    connection: Connection, session_key: str, max_tokens: int | None
+) -> tuple[Conversation, tuple[int, ...]]:
+    """Return a session with its newest messages, and the seqs of those that are unreadable."""
+    session = find(connection, session_key)
+    if session is None or not session.message_count:
+        return Conversation(session=session), ()
+    messages, unreadable = rows.history(connection, session_key, MAX_HISTORY_MESSAGES, max_tokens=max_tokens)
+    return Conversation(session=session, messages=messages), unreadable
+
+
+def list_sessions(connection: Connection, query: SessionQuery) -> SessionPage:
+    """Return the sessions that match, the most recently updated first."""
+    where, values = _conditions(query)
+    limit = max(query.limit, 0)
+    listing = f"""
+        SELECT {_COLUMNS} FROM sessions {where} ORDER BY updated_at DESC, session_key LIMIT ? OFFSET ?
+    """  # noqa: S608  the conditions are ours, the values are bound
+    found = connection.execute(listing, (*values, limit, max(query.offset, 0)))
+    page = tuple(map(_row, found))
+    (total,) = connection.execute(f"SELECT count(*) FROM sessions {where}", values).fetchone()  # noqa: S608
+    return SessionPage(rows=page, total=total)
+
+
+def patch(connection: Connection, session_key: str, change: SessionPatch, at: float) -> SessionRow:
+    """Change what was chosen for a session; raises `InvalidRequestError` for a label in use."""
+    before = _created(connection, session_key, at)
+    after = msgspec.structs.replace(before, **chosen(change, before.options))
+    if after.label is not None and connection.execute(_LABELLED, (after.label, session_key)).fetchone():
+        raise InvalidRequestError(f"label already in use: {after.label}")
+    options = msgspec.json.encode(after.options).decode()
+    connection.execute(
+        _CHANGE, (after.label, after.model, after.thinking_level, after.verbose_level, options, session_key)
+    )
+    return after
+
+
+def reset(connection: Connection, session_key: str, at: float) -> SessionRow:
+    """Archive a session's messages and let it start afresh."""
+    before = _created(connection, session_key, at)
+    if before.message_count:
+        connection.execute(_ARCHIVE, (before.last_seq, "reset", at, session_key))
+    connection.execute(_START_AFRESH, (str(uuid.uuid4()), at, session_key))
+    after = find(connection, session_key)
+    assert after is not None
+    return after
+
+
+def compact(connection: Connection, session_key: str, keep: int, at: float) -> int:
+    """Archive all but the newest messages, whole turns at a time; return how many."""
+    session = find(connection, session_key)
+    if session is None or session.message_count <= keep:
+        return 0
+    unreadable: list[int] = []
+    newest_first = rows.messages_before(connection, session_key, session.message_count, unreadable)
+    tail = list(islice(newest_first, max(keep, 0) + 1))
+    # The last turn may be longer than what is to be kept: go on until its beginning is in sight.
+    while True:
+        oldest_first = [stored.message for stored in reversed(tail)]
+        first = first_kept(oldest_first, keep)
+        if first > 0:
+            break
+        more = list(islice(newest_first, len(tail) + 1))
+        if not more:
+            return 0
+        tail += more
+    cut = tail[len(tail) - 1 - first].seq - 1
+    connection.execute(_ARCHIVE, (cut, "compact", at, session_key))
+    connection.execute(_CUT, (cut, session_key))
+    return cut - (session.last_seq - session.message_count)
+
+
+def delete(connection: Connection, session_key: str) -> bool:
+    """Delete a session with everything in it; tell whether there was one."""
+    for statement in _DELETE:
+        connection.execute(statement, (session_key,))
+    return connection.execute(_DELETE_ROW, (session_key,)).rowcount > 0
+
+
+def prune_stateless(connection: Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` sessions of one request that were last used before; return how many."""
+    stale = connection.execute(_STALE_STATELESS, (before, limit)).fetchall()
+    for (session_key,) in stale:
+        delete(connection, session_key)
+    return len(stale)
+
+
+def prune_unused(connection: Connection, retention: Retention, limit: int, *, for_size: bool = False) -> int:
+    """Delete at most `limit` sessions that are too old or too many; return how many.
+
+    `for_size` deletes the longest unused ones whatever their age and number.
+    """
+    (count,) = connection.execute(_COUNT_NAMED).fetchone()
+    too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
+    victims: list[str] = []
+    for session_key, updated_at in connection.execute(_LONGEST_UNUSED):
+        old = retention.unused_before is not None and updated_at < retention.unused_before
+        if len(victims) >= limit or not (for_size or old or len(victims) < too_many):
+            break
+        if session_key not in retention.keep:
+            victims.append(session_key)
+    for session_key in victims:
+        delete(connection, session_key)
+    return len(victims)
+
+
+def prune_archives(connection: Connection, before: float, limit: int) -> int:
+    """Delete at most `limit` archives made before; return how many."""
+    oldest = connection.execute(_OLDEST_ARCHIVES, (before, limit)).fetchall()
+    for session_key, last_seq in oldest:
+        connection.execute(_DELETE_ARCHIVED, (session_key, last_seq))
+        connection.execute(_DELETE_ARCHIVES, (session_key, last_seq))
+    return len(oldest)
+
+
+def size_bytes(connection: Connection) -> int:
+    """Return how much of the file is in use: what deleted rows leave is used again."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * page_bytes)
+
+
+def surplus(connection: Connection, retention: Retention) -> dict[str, int]:
+    """Return how many sessions and archives are too old or too many, and the size of the store."""
+
+    def counted(statement: str, before: float | None) -> int:
+        return 0 if before is None else int(connection.execute(statement, (before,)).fetchone()[0])
+
+    unused = counted(_COUNT_UNUSED, retention.unused_before)
+    (count,) = connection.execute(_COUNT_NAMED).fetchone()
+    too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
+    return {
+        "stateless": counted(_COUNT_STATELESS, retention.stateless_before),
+        "sessions": max(unused, too_many),
+        "archives": counted(_COUNT_ARCHIVES, retention.archived_before),
+        "size_bytes": size_bytes(connection),
+    }
+
+
+def _created(connection: Connection, session_key: str, at: float) -> SessionRow:
+    """Return the session, which is there and was updated at `at` or later."""
+    connection.execute(
+        _CREATE,
+        (session_key, agent_of(session_key), is_stateless(session_key), str(uuid.uuid4()), at, at, at),
+    )
+    row = find(connection, session_key)
+    assert row is not None
+    return row
+
+
+def _conditions(query: SessionQuery) -> tuple[str, tuple[Any, ...]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if not query.stateless:
+        conditions.append("stateless = 0")
+    if query.agent_id is not None:
+        conditions.append("agent_id = ?")
+        values.append(query.agent_id)
+    if query.active_since is not None:
+        conditions.append("updated_at >= ?")
+        values.append(query.active_since)
+    if query.search:
+        columns = ("session_key", "session_id", "label", "title")
+        matches = " OR ".join(f"instr(lower({column}), ?)" for column in columns)
+        conditions.append(f"({matches})")
+        values += [folded(query.search)] * len(columns)
+    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), tuple(values)
+
+
+def _first(connection: Connection, statement: str, value: str) -> SessionRow | None:
+    row = connection.execute(statement, (value,)).fetchone()
+    return None if row is None else _row(row)
+
+
+def _row(row: tuple[Any, ...]) -> SessionRow:
+    fields = dict(zip(SessionRow.__struct_fields__, row, strict=True))
+    try:
+        fields["options"] = _decode_options(fields["options"])
+    except msgspec.DecodeError:  # choices that are damaged are no reason to deny the session
+        fields["options"] = {}
+    return SessionRow(**fields)
