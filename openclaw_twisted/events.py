@@ -13,6 +13,7 @@ from openclaw_twisted.errors import GatewayError
 
 __all__ = [
     "Finished",
+    "ModelAnswering",
     "ProviderEvent",
     "ReasoningDelta",
     "RunEvent",
@@ -52,7 +53,18 @@ class Finished(msgspec.Struct, frozen=True):
     usage: Usage | None = None
 
 
-ProviderEvent = TextDelta | ReasoningDelta | ToolCallDelta | Finished
+class ModelAnswering(msgspec.Struct, frozen=True):
+    """An answer begins: `model`, as `provider/model`, gives it at its `tries`-th try.
+
+    `instead_of` is the model that was asked for, where that is another one.
+    """
+
+    model: str
+    tries: int = 1
+    instead_of: str | None = None
+
+
+ProviderEvent = TextDelta | ReasoningDelta | ToolCallDelta | Finished | ModelAnswering
 
 
 class RunStarted(msgspec.Struct, frozen=True):
@@ -77,4 +89,4 @@ class RunFailed(msgspec.Struct, frozen=True):
     at: float
 
 
-RunEvent = RunStarted | TextDelta | ReasoningDelta | ToolCallDelta | RunFinished | RunFailed
+RunEvent = RunStarted | ModelAnswering | TextDelta | ReasoningDelta | ToolCallDelta | RunFinished | RunFailed

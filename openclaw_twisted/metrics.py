@@ -7,8 +7,9 @@ or from our own tables, never from a request, so that nobody outside can make th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from itertools import product
 from typing import Protocol
 
 from prometheus_client import (
@@ -30,6 +31,7 @@ LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 
 DROP_REASONS = ("too_many_connections", "slow_head", "slow_body", "stalled_reader")
 
 _ENDINGS = ("finished", "failed", "cancelled")
+_STANDINGS = ("ready", "resting", "failing", "refused")
 
 
 class _EndedRun(Protocol):
@@ -98,6 +100,15 @@ class Metrics:
         elif then == "fallback":
             self._fallbacks(provider).inc()
 
+    def upstream_attempted(self, provider: str, outcome: str) -> None:
+        """Count a call of a provider, by how its first line said it went."""
+        self._attempts(provider, outcome).inc()
+
+    def watch_keys(self, providers: Iterable[str], count: Callable[[str, str], int]) -> None:
+        """Ask, at each scrape, how many keys of a provider stand in one of our ways."""
+        for provider, standing in product(providers, _STANDINGS):
+            self._keys.labels(provider, standing).set_function(partial(count, provider, standing))
+
     def http_answered(self, route: str, status: int) -> None:
         """Count an answer of the HTTP door; `route` is a name from the route table, or `none`."""
         self._responses(route, status).inc()
@@ -146,6 +157,15 @@ class Metrics:
         fallbacks = self._counter(
             "upstream_fallbacks", "Failures after which another model was tried.", "provider"
         )
+        attempts = self._counter("upstream_attempts", "Calls of a provider.", "provider", "outcome")
+        self._keys = Gauge(
+            "upstream_keys",
+            "A provider's keys, each once for every model it is for.",
+            ("provider", "standing"),
+            namespace="openclaw",
+            registry=self.registry,
+        )
+        self._attempts = cache(attempts.labels)
         self._failures, self._retries = cache(failures.labels), cache(retries.labels)
         self._fallbacks = cache(fallbacks.labels)
 

@@ -118,16 +118,19 @@ class Gateway(Service):
         self._token = _generated_token(loaded.settings, state_dir)
         self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3")
         self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
-        self._remote = Configured(reactor, loaded.settings.models.providers)
+        agents = _with_default_model(loaded.settings, self._model.name)
+        self.directory = Directory(agents, state_dir=state_dir, home=home)
+        self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
+        self._lag = LoopLag(reactor, self.metrics.loop_late)
+        self._remote = Configured(
+            reactor, loaded.settings.models.providers, observe=self.metrics.upstream_attempted
+        )
+        self.metrics.watch_keys(self._remote.providers, self._remote.standing)
         everybody: dict[str, Provider] = {
             LOCAL: Local(reactor, self._model),
             **self._remote.providers,
             **(providers or {}),
         }
-        agents = _with_default_model(loaded.settings, self._model.name)
-        self.directory = Directory(agents, state_dir=state_dir, home=home)
-        self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
-        self._lag = LoopLag(reactor, self.metrics.loop_late)
         catalog = Catalog(everybody, aliases=_aliases(agents))
         self.bus = LocalBus()
         self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))

@@ -9,7 +9,7 @@ us: `finish` returns the pending data, because several servers omit the blank li
 
 from __future__ import annotations
 
-__all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "encode"]
+__all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "comment", "encode"]
 
 DONE = b"data: [DONE]\n\n"
 COMMENT_KEEP_ALIVE = b": keep-alive\n\n"
@@ -25,6 +25,11 @@ class EventTooLargeError(ValueError):
 def encode(data: bytes) -> bytes:
     r"""Return one event; `data` is JSON text and therefore holds no line break."""
     return b"data: " + data + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """Return a line that readers skip; `text` holds no line break."""
+    return b": " + text.encode() + b"\n\n"
 
 
 class Decoder:

@@ -41,7 +41,7 @@ MAX_DISCARDED_BYTES = 64 * 1024
 # readers of one path could read differently.
 _AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
 PREFLIGHT_SECONDS = 600
-_EXPOSED = b"x-request-id, x-openclaw-run-id, x-openclaw-session-key, retry-after"
+_EXPOSED = b"x-request-id, x-openclaw-run-id, x-openclaw-session-key, x-openclaw-model-used, retry-after"
 _SAFE_METHODS = (b"GET", b"HEAD")
 _MODEL_PATH = b"/v1/models/"
 

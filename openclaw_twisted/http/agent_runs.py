@@ -19,7 +19,7 @@ from openclaw_twisted.http.endpoint import Call
 from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.parts import Draft
 from openclaw_twisted.http.repetition import Repetition, repetition_of
-from openclaw_twisted.http.stream import EventEncoder, EventStream
+from openclaw_twisted.http.stream import MODEL_USED, EventEncoder, EventStream, printable
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
 from openclaw_twisted.runs.run import Run
@@ -114,11 +114,14 @@ class AgentRuns:
         await stream.carry(run, self.headers(run))
 
     def headers(self, run: Run) -> dict[str, str]:
-        """Return the headers that tell which run an answer comes from, and which session it belongs to."""
-        return {
+        """Return the headers that tell which run an answer comes from, of which session and which model."""
+        headers = {
             "x-openclaw-run-id": run.request.run_id,
             "x-openclaw-session-key": str(run.request.session_key),
         }
+        if run.reply.model is not None:  # known before a whole answer, but seldom before a stream
+            headers[MODEL_USED] = printable(run.reply.model)
+        return headers
 
     def _joined(self, repetition: Repetition | None) -> Run | None:
         if repetition is None or not repetition.may_join:

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from openclaw_twisted import content
 from openclaw_twisted.content import FinishReason
 from openclaw_twisted.events import (
+    ModelAnswering,
     ReasoningDelta,
     RunEvent,
     RunFailed,
@@ -26,7 +27,7 @@ from openclaw_twisted.events import (
     ToolCallDelta,
 )
 from openclaw_twisted.http.endpoint import error_body
-from openclaw_twisted.http.stream import EventEncoder
+from openclaw_twisted.http.stream import EventEncoder, model_used
 from openclaw_twisted.sse import DONE, encode
 
 __all__ = ["ChunkEncoder", "Heading", "completion", "new_heading"]
@@ -205,6 +206,8 @@ class ChunkEncoder:
                 return finish + self._usage(event) + DONE
             case RunFailed():
                 return encode(error_body(event.error)) + DONE
+            case ModelAnswering():
+                return model_used(event)
             case _:
                 return b""
 

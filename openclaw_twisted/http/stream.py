@@ -22,13 +22,16 @@ from zope.interface import implementer
 from openclaw_twisted.boundaries import Listener
 from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.errors import GatewayError
-from openclaw_twisted.events import RunEvent
+from openclaw_twisted.events import ModelAnswering, RunEvent
 from openclaw_twisted.http.outflow import Outflow
 from openclaw_twisted.runs.feed import Subscription
 from openclaw_twisted.runs.run import Run
-from openclaw_twisted.sse import COMMENT_KEEP_ALIVE
+from openclaw_twisted.sse import COMMENT_KEEP_ALIVE, comment
 
-__all__ = ["EventEncoder", "EventStream"]
+__all__ = ["MODEL_USED", "EventEncoder", "EventStream", "model_used", "printable"]
+
+MODEL_USED = "x-openclaw-model-used"
+"""The header, and in a stream the comment, that names the model that answers."""
 
 # How much is encoded at once; between two of these the connection may say that it has enough.
 WRITE_BYTES = 32 * 1024
@@ -57,6 +60,16 @@ class _Droppable(Protocol):
     """A request whose connection can be aborted, with a reason."""
 
     def drop(self, reason: str) -> None: ...
+
+
+def model_used(event: ModelAnswering) -> bytes:
+    """Return the comment for a stream's reader who asked for another model; the headers left before."""
+    return b"" if event.instead_of is None else comment(f"{MODEL_USED} {printable(event.model)}")
+
+
+def printable(model: str) -> str:
+    """Return a model's name as a header or a comment can hold it: `x-openclaw-model` takes any text."""
+    return "".join(letter if letter.isprintable() and letter.isascii() else "?" for letter in model)
 
 
 @implementer(IPushProducer)

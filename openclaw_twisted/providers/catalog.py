@@ -35,6 +35,10 @@ class Catalog:
             async for events in answer:
                 yield events
 
+    def full_name(self, model: str) -> str:
+        """Return the name that an alias stands for, any other as it is."""
+        return self._aliases.get(model, model)
+
     def provider_id(self, model: str) -> str:
         """Return the id of the provider that is asked for `model`, empty when there is none."""
         provider_id = self._aliases.get(model, model).partition("/")[0]

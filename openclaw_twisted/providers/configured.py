@@ -68,6 +68,10 @@ class Configured:
             model=name,
         )
 
+    def standing(self, provider_id: str, standing: str) -> int:
+        """Return how many keys of a provider stand like that, each counted once for every model."""
+        return self._ways[provider_id].standings().count(standing)
+
     async def close(self) -> None:
         """Close every connection."""
         for agent in self._agents:
@@ -181,6 +185,11 @@ class _Ways:
         self._given = given
         self._observe = observe
         self._credentials: dict[str, list[Credential]] = {}
+        self._accesses: list[Access] = []
+
+    def standings(self) -> Sequence[str]:
+        """Return how the keys stand, on each way."""
+        return tuple(standing for access in self._accesses for standing in access.standings())
 
     def to(self, model: ModelSettings) -> _Way:
         """Return the way to a model."""
@@ -202,7 +211,7 @@ class _Ways:
                 Credential(position, headers, seconds=self._clock.seconds)
                 for position, headers in enumerate(_keys(self._given), start=1)
             ]
-        return Access(
+        access = Access(
             self._upstream,
             self._credentials[origin],
             name=self._id,
@@ -210,6 +219,8 @@ class _Ways:
             clock=self._clock,
             observe=self._observe,
         )
+        self._accesses.append(access)
+        return access
 
 
 def _api(

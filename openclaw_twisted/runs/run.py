@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from openclaw_twisted.boundaries import Listener, RunStatus
 from openclaw_twisted.content import Message
 from openclaw_twisted.errors import CancelledRunError, GatewayError
-from openclaw_twisted.events import RunEvent, RunFailed, RunFinished, RunStarted
+from openclaw_twisted.events import ModelAnswering, RunEvent, RunFailed, RunFinished, RunStarted
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.lifecycle import new_lifecycle
 from openclaw_twisted.runs.request import RunRequest
@@ -43,6 +43,11 @@ class Run:
     def status(self) -> RunStatus:
         """Where the run stands."""
         return self.lifecycle.status()
+
+    @property
+    def model(self) -> str:
+        """The model that answers; until one does, the one that is asked first."""
+        return self.reply.model or self.request.models[0]
 
     def result(self) -> Deferred[RunFinished]:
         """Wait for the end; fails with the run's `GatewayError`.
@@ -114,7 +119,7 @@ class Beginning:
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Hear a batch."""
-        if isinstance(events[0], RunStarted):
+        if isinstance(events[-1], RunStarted | ModelAnswering):
             return
         if not isinstance(events[0], RunFinished | RunFailed):
             self._run.began_at = self._clock.seconds()

@@ -246,7 +246,7 @@ class Runner:
             run_id=request.run_id,
             session_key=str(request.session_key),
             agent_id=request.agent_id,
-            model=request.models[0],
+            model=run.model,
             status=status,
             started_at=run.started_at,
             ended_at=None if status == "running" else self._now(),
@@ -303,7 +303,7 @@ class Runner:
             session_key=str(run.request.session_key),
             status=run.status,
             agent_id=run.request.agent_id,
-            model=run.request.models[0],
+            model=run.model,
             seconds=self._now() - run.started_at if run.started_at else 0.0,
             tokens=usage.total_tokens if usage else "?",
         )

@@ -19,7 +19,7 @@ import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage, text_of
-from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.events import Finished, ModelAnswering, ProviderEvent, TextDelta, ToolCallDelta
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.request import RunRequest
 
@@ -27,13 +27,14 @@ __all__ = ["Reply", "ask", "compose", "new_messages", "with_whole_rounds"]
 
 
 class Reply:
-    """An answer as far as it has come; `reason` is None until it is complete."""
+    """An answer as far as it has come; `reason` is None until it is complete, `model` until it begins."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self.reason: FinishReason | None = None
         self.usage: Usage | None = None
+        self.model: str | None = None
 
     def take(self, events: Sequence[ProviderEvent]) -> None:
         """Add a batch."""
@@ -46,6 +47,8 @@ class Reply:
             elif isinstance(event, Finished):
                 self.reason = event.reason
                 self.usage = event.usage
+            elif isinstance(event, ModelAnswering):
+                self.model = event.model
 
     @property
     def text(self) -> str:

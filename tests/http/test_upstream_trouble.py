@@ -163,7 +163,29 @@ class BeforeTheFirstByte(TroubleCase):
             self.open_door(fallback=spare.base_url)
             answer = await self.chat()
             self.assertEqual(answer.json["choices"][0]["message"]["content"], "ok")
+            self.assertEqual(answer.headers["x-openclaw-model-used"], "spare/m")
+            kept = await self.door.runs.store.run(answer.headers["x-openclaw-run-id"])
+            self.assertEqual(kept and kept.model, "spare/m")
             await self.door.stop()
+
+    async def test_a_stream_names_the_model_only_when_it_is_another(self) -> None:
+        spare = FakeUpstream(answer_ok)
+        spare.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(spare.stop()))
+        self.open_door(fallback=spare.base_url)
+        self.upstream.behaviour = status(401)
+        response, events = await self.stream()
+        self.assertFalse(response.headers.hasHeader("x-openclaw-model-used"))
+        role, named, *_ = heard = await events.rest()
+        self.assertEqual(data_of(role)["choices"][0]["delta"]["role"], "assistant")
+        self.assertEqual(named, ": x-openclaw-model-used spare/m")
+        self.assertEqual(text_of(heard), "ok")
+        await self.door.stop()
+        self.upstream.behaviour = answer_ok
+        self.open_door(fallback=spare.base_url)
+        _, events = await self.stream()
+        self.assertNotIn("x-openclaw", "".join(await events.rest()))
+        self.assertEqual((await self.chat()).headers["x-openclaw-model-used"], "mock/m")
 
     async def test_an_error_body_without_end_is_cut(self) -> None:
         self.open_door()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
-from twisted.web.http_headers import Headers
 
 from openclaw_twisted.errors import (
     InternalError,
@@ -30,52 +27,12 @@ from openclaw_twisted.providers.access import (
     Credential,
     Outcome,
 )
-from openclaw_twisted.providers.upstream import Answer, Body, Sender, Timeouts
+from openclaw_twisted.providers.upstream import Answer, Timeouts
+from tests.providers.playing import BASE, URL, Playing, Reply
 
 __all__ = ["BindingTests", "BreakerTests", "RotationTests"]
 
-BASE = "http://127.0.0.1:8000/v1"
-URL = f"{BASE}/chat/completions"
-
 E = TypeVar("E", bound=Exception)
-Reply = int | tuple[int, str] | UpstreamError | Deferred[Any]
-"""A status, one with its Retry-After, what is raised instead, or when the answer comes."""
-
-
-class Response:
-    def __init__(self, code: int, retry_after: str | None) -> None:
-        self.code = code
-        self.headers = Headers({"retry-after": [retry_after]} if retry_after else {})
-
-
-class Playing:
-    """An upstream that gives each key's answers in turn, the last one again and again, and notes the keys."""
-
-    def __init__(self, clock: Clock, **replies: list[Reply]) -> None:
-        self._clock = clock
-        self.replies = replies
-        self.keys: list[str] = []
-        self.bodies: list[Body] = []
-
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        key = headers["authorization"]
-        self.keys.append(key)
-        replies = self.replies[key]
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if isinstance(reply, UpstreamError):
-            raise reply
-        if isinstance(reply, Deferred):
-            await reply
-            reply = 200
-        status, retry_after = reply if isinstance(reply, tuple) else (reply, None)
-        answer_body = Body(self._clock, Timeouts(), name="mock", sent_at=0.0)
-        answer_body.makeConnection(StringTransport())
-        self.bodies.append(answer_body)
-        response: Any = Response(status, retry_after)
-        return Answer(response, answer_body)
-
-
-_fits: type[Sender] = Playing
 
 
 class AccessCase(SynchronousTestCase):
@@ -112,9 +69,9 @@ class AccessCase(SynchronousTestCase):
         return answer.status
 
     def end(self, reason: Exception) -> None:
-        self.upstream.bodies[-1].connectionLost(Failure(reason))
-        for call in self.clock.getDelayedCalls():  # a drained body's limit
-            call.cancel()
+        for body in self.upstream.bodies:
+            body.connectionLost(Failure(reason))
+        self.upstream.bodies = []
 
     def refused(self, kind: type[E], access: Access | None = None) -> E:
         error = self.failureResultOf(self.asking(access), kind).value

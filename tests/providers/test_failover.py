@@ -16,9 +16,16 @@ from openclaw_twisted.errors import (
     UpstreamRejectedError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.events import Finished, ModelAnswering, ProviderEvent, TextDelta
 from openclaw_twisted.providers.catalog import Catalog
-from openclaw_twisted.providers.failover import BUDGET_SECONDS, RETRY_SECONDS, TRIES, Failover, Then
+from openclaw_twisted.providers.failover import (
+    BUDGET_SECONDS,
+    RETRY_SECONDS,
+    SWITCH_SECONDS,
+    TRIES,
+    Failover,
+    Then,
+)
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.testing import user
 
@@ -30,6 +37,12 @@ class FailoverCase(SynchronousTestCase):
         self.heard: list[ProviderEvent] = []
         self.failures: list[tuple[str, str | None, Then]] = []
         self.clock = Clock()
+        self.failover = Failover(self.catalog, self.clock, jitter=lambda: 0.0, observe=self._failed)
+
+    def assert_answered(self, by: str, *, tries: int = 1, instead_of: str | None = None) -> None:
+        """Say that `ok` was heard, and whose answer that was said to be."""
+        answering = ModelAnswering(by, tries, instead_of)
+        self.assertEqual(self.heard, [answering, TextDelta("ok"), Finished("stop")])
 
     def ask(self, *models: str) -> Deferred[None]:
         request = ModelRequest(model=models[0], fallbacks=models[1:], messages=(user("hi"),))
@@ -37,8 +50,7 @@ class FailoverCase(SynchronousTestCase):
 
     async def _listen(self, request: ModelRequest) -> None:
         batch: Sequence[ProviderEvent]
-        failover = Failover(self.catalog, self.clock, jitter=lambda: 0.0, observe=self._failed)
-        async for batch in failover.respond(request):
+        async for batch in self.failover.respond(request):
             self.heard += batch
 
     def _failed(self, model: str, error: GatewayError, then: Then) -> None:
@@ -96,7 +108,7 @@ class Trying(FailoverCase):
     def test_the_first_that_answers_is_the_only_one_asked(self) -> None:
         self.first.add(reply("ok"))
         self.successResultOf(self.ask("a/m", "b/m"))
-        self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+        self.assert_answered("a/m")
         self.assertEqual(self.second.requests, [])
 
     def test_what_may_pass_is_tried_again_after_a_moment(self) -> None:
@@ -107,7 +119,7 @@ class Trying(FailoverCase):
             self.assertNoResult(asking)
             self.clock.advance(RETRY_SECONDS)
             self.successResultOf(asking)
-            self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+            self.assert_answered("a/m", tries=2)
             self.assertEqual(self.second.requests, [])
 
     def test_then_the_next_model_is_asked(self) -> None:
@@ -117,7 +129,7 @@ class Trying(FailoverCase):
         self.clock.advance(RETRY_SECONDS)
         self.successResultOf(asking)
         self.assertEqual(len(self.first.requests), TRIES)
-        self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")])
+        self.assert_answered("b/m", instead_of="a/m")
 
     def test_what_lasts_is_not_tried_again(self) -> None:
         for error in (
@@ -130,7 +142,7 @@ class Trying(FailoverCase):
             self.first.add([error])
             self.second.add(reply("ok"))
             self.successResultOf(self.ask("a/m", "b/m"))
-            self.assertEqual(self.heard, [TextDelta("ok"), Finished("stop")], error)
+            self.assert_answered("b/m", instead_of="a/m")
             self.assertEqual(len(self.first.requests), 1)
 
     def test_a_slow_failure_has_used_up_the_time_for_another(self) -> None:
@@ -140,6 +152,39 @@ class Trying(FailoverCase):
         self.clock.advance(BUDGET_SECONDS)
         pause.go_on()
         self.failureResultOf(asking, UpstreamError)
+
+    def test_an_upstream_that_says_when_to_come_back_is_believed(self) -> None:
+        self.first.add([UpstreamOverloadedError("x", retry_after_seconds=3)], reply("ok"))
+        asking = self.ask("a/m")
+        self.clock.advance(2.9)
+        self.assertNoResult(asking)
+        self.clock.advance(0.1)
+        self.successResultOf(asking)
+        self.assert_answered("a/m", tries=2)
+
+    def test_a_time_that_is_too_late_is_not_waited_for(self) -> None:
+        self.first.add([UpstreamOverloadedError("x", retry_after_seconds=BUDGET_SECONDS)])
+        self.failureResultOf(self.ask("a/m"), UpstreamOverloadedError)
+
+    def test_with_another_model_to_ask_nobody_waits_for_long(self) -> None:
+        self.first.add([UpstreamOverloadedError("x", retry_after_seconds=SWITCH_SECONDS + 0.1)])
+        self.second.add(reply("ok"))
+        self.successResultOf(self.ask("a/m", "b/m"))
+        self.assert_answered("b/m", instead_of="a/m")
+
+    def test_jitter_makes_the_wait_longer(self) -> None:
+        self.failover = Failover(self.catalog, self.clock, jitter=lambda: 1.0)
+        self.first.add([UpstreamError("x")], reply("ok"))
+        asking = self.ask("a/m")
+        self.clock.advance(RETRY_SECONDS * 1.9)
+        self.assertNoResult(asking)
+        self.clock.advance(RETRY_SECONDS * 0.1)
+        self.successResultOf(asking)
+
+    def test_an_alias_is_answered_under_the_models_own_name(self) -> None:
+        self.second.add(reply("ok"))
+        self.successResultOf(self.ask("quick"))
+        self.assert_answered("b/small")
 
     def test_cancelling_the_wait_for_the_second_try(self) -> None:
         self.first.add([UpstreamError("x")])
