@@ -6,6 +6,7 @@ Nothing here patches anything.
 from __future__ import annotations
 
 from openclaw_twisted.testing.door import LoopbackDoor
+from openclaw_twisted.testing.fault_proxy import Fault, FaultProxy
 from openclaw_twisted.testing.reactor import real_reactor
 from openclaw_twisted.testing.runs import Collector, MemoryRuns, run_request, user
 from openclaw_twisted.testing.upstream import FakeUpstream, UpstreamCall, chunk, stream_of
@@ -13,6 +14,8 @@ from openclaw_twisted.testing.upstream import FakeUpstream, UpstreamCall, chunk,
 __all__ = [
     "Collector",
     "FakeUpstream",
+    "Fault",
+    "FaultProxy",
     "LoopbackDoor",
     "MemoryRuns",
     "UpstreamCall",

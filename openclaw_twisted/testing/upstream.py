@@ -107,9 +107,14 @@ class FakeUpstream(Factory):
         self._port: Any = None
 
     @property
+    def port(self) -> int:
+        """The port in use."""
+        return int(self._port.getHost().port)
+
+    @property
     def base_url(self) -> str:
         """What goes into `models.providers.<id>.baseUrl`."""
-        return f"http://127.0.0.1:{self._port.getHost().port}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def listen(self, reactor: Any) -> None:
         """Take a free port on loopback."""
