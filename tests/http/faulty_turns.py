@@ -160,7 +160,7 @@ class FaultyCase(DoorCase):
         """See that no half of an answer is kept as an answer."""
         store = self.door.runs.store
         interrupted = 0
-        for session in await store.sessions(10_000):
+        for session in (await store.sessions(SessionQuery(limit=10_000))).rows:
             for row in await store.history(session.session_key, 100_000):
                 if row.message.role == "assistant":
                     interrupted += row.interrupted
