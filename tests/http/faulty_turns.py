@@ -15,6 +15,7 @@ from openclaw_twisted.config.settings import ModelSettings, ProviderSettings
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.records import SessionQuery
 from openclaw_twisted.testing import FakeUpstream, Fault, FaultProxy, UpstreamCall, real_reactor, stream_of
 from tests.http.door import DoorCase, data_of, text_of
 
