@@ -10,12 +10,12 @@ a pooled connection that the server has just closed fails exactly like that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
 
 import msgspec
 import treq.client
 import treq.cookies
+from hyperlink import EncodedURL
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import (
     ConnectError,
@@ -285,12 +285,39 @@ class Sender(Protocol):
         ...
 
 
+class _NoCookies(treq.cookies.IndexableCookieJar):
+    """Keeps no cookies and sends none, without looking for them first."""
+
+    def add_cookie_header(self, request: object) -> None: ...
+
+    def extract_cookies(self, response: object, request: object) -> None: ...
+
+
+class _Address(EncodedURL):
+    """A URL whose encoding, with IDNA and all, is worked out once and not for each request."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        url = EncodedURL.from_text(text).to_uri()
+        super().__init__(url.scheme, url.host, url.path, url.query, url.fragment, url.port, url.rooted)
+        self._text = url.to_text()
+
+    def to_uri(self) -> EncodedURL:
+        """Return the address itself: it is encoded."""
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        """Return the URL."""
+        return self._text
+
+
 class Upstream:
     """One upstream origin: where it is, what it is called in messages, and how patient we are with it."""
 
     def __init__(self, clock: IReactorTime, agent: IAgent, *, name: str, timeouts: Timeouts) -> None:
-        no_cookies = treq.cookies.IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
-        self._client = treq.client.HTTPClient(agent, cookiejar=no_cookies)
+        self._client = treq.client.HTTPClient(agent, cookiejar=_NoCookies())
+        self._addresses: dict[str, _Address] = {}
         self._clock = clock
         self._name = name
         self._timeouts = timeouts
@@ -337,8 +364,11 @@ class Upstream:
                 )
             return result
 
+        address = self._addresses.get(url)
+        if address is None:
+            address = self._addresses[url] = _Address(url)
         sending: Deferred[Any] = self._client.post(
-            url,
+            address,
             headers=Headers({key: [value] for key, value in {**_HEADERS, **headers}.items()}),
             data=_OneWrite(body),
             allow_redirects=False,
