@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from openclaw_twisted.config.settings import LimitsSettings
@@ -35,6 +36,7 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
 from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply, send
 from openclaw_twisted.http.patience import Patience, Waiting
+from openclaw_twisted.sending import send_now
 
 __all__ = ["Door", "GatewayChannel", "GatewayRequest", "is_upgrade"]
 
@@ -212,6 +214,7 @@ class GatewayChannel(HTTPChannel):
     site: Door
     transport: Any
     _patience: Patience
+    _head = b""
     _lingering: IDelayedCall | None = None
     _lingered_bytes = 0
 
@@ -221,6 +224,23 @@ class GatewayChannel(HTTPChannel):
         self._patience = Patience(self.site.limits, self.site.clock.seconds)
         super().connectionMade()
         self.setTimeout(self._patience.left(Waiting.HEAD))
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:  # noqa: N802
+        """Keep the head back until the first piece of the body, so that both leave in one packet."""
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [
+            b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values
+        ]
+        self._head = b"\r\n".join([*lines, b"", b""])
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of an answer."""
+        head, self._head = self._head, b""
+        send_now(self.transport, head + data if head else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:  # noqa: N802
+        """Send a piece of an answer."""
+        self.write(b"".join(iovec))
 
     def answer_and_close(self, reply: Reply, headers: Mapping[str, str], route_name: str) -> None:
         """Send `reply`, stop sending, and read past what is still on its way for a moment."""
@@ -247,6 +267,8 @@ class GatewayChannel(HTTPChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:  # noqa: N802
         """Go on to the next request, of which some may be here already."""
+        if self._head:  # an answer without a body
+            self.write(b"")
         self._patience.left(Waiting.NEXT_REQUEST)
         super().requestDone(request)
         self._wait_on()

@@ -27,6 +27,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
+from openclaw_twisted.sending import send_now
+
 __all__ = ["BadResponseError", "Exchange", "HttpRequest", "HttpResponse", "Origin"]
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -194,7 +196,7 @@ class Exchange(Protocol):
         self._head_done = self._message_done = self._too_much = False
         waiter: Deferred[IResponse] = Deferred(self._given_up)
         self._waiter = waiter
-        self.transport.write(request.whole())
+        send_now(self.transport, request.whole())
         return waiter
 
     def hold(self) -> None:
