@@ -133,7 +133,10 @@ class NotFoundError(GatewayError):
 
 
 class MethodNotAllowedError(GatewayError):
-    """The address exists, but not for this method; `allowed` lists those it has."""
+    """The address exists, but not for this method.
+
+    `allowed` lists those it has.
+    """
 
     code = "method_not_allowed"
     kind = "invalid_request_error"
@@ -251,7 +254,10 @@ class UpstreamAuthError(UpstreamError):
 
 
 class UpstreamRejectedError(UpstreamError):
-    """The provider refused the request itself; `status` is the provider's 4xx."""
+    """The provider refused the request itself.
+
+    `status` is what the caller hears: the provider's 404, or 400.
+    """
 
     code = "upstream_rejected"
     kind = "invalid_request_error"

@@ -17,14 +17,25 @@ from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.errors import AgentNotFoundError, ForbiddenError, InvalidRequestError
 from openclaw_twisted.session_key import SessionKey
 
-__all__ = ["DEFAULT_MODEL", "Target", "find_model", "known_model_ids", "permitted_model", "resolve_target"]
+__all__ = [
+    "AGENT_HEADERS",
+    "DEFAULT_MODEL",
+    "MAX_MODEL_CHARS",
+    "MODEL_HEADER",
+    "SESSION_HEADER",
+    "Target",
+    "find_model",
+    "known_model_ids",
+    "permitted_model",
+    "resolve_target",
+]
 
 DEFAULT_MODEL = "openclaw"
 MAX_MODEL_CHARS = 256
 
-_AGENT_HEADERS = ("x-openclaw-agent-id", "x-openclaw-agent")
-_MODEL_HEADER = "x-openclaw-model"
-_SESSION_HEADER = "x-openclaw-session-key"
+AGENT_HEADERS = ("x-openclaw-agent-id", "x-openclaw-agent")
+MODEL_HEADER = "x-openclaw-model"
+SESSION_HEADER = "x-openclaw-session-key"
 _DEFAULT_FORMS = ("", "openclaw", "openclaw/default", "openclaw:default")
 _AGENT_FORMS = ("openclaw/", "openclaw:", "agent:")
 
@@ -83,7 +94,7 @@ def find_model(directory: Directory, model: str, unknown_model: UnknownModel = "
 
 def _chosen_agent(directory: Directory, model: str, headers: Headers, unknown: UnknownModel) -> Agent | None:
     """Return the agent that the request names, None when it leaves the choice to us."""
-    named = _header(headers, *_AGENT_HEADERS)
+    named = _header(headers, *AGENT_HEADERS)
     if named is not None:
         return directory.named(named)
     return _agent_of_model(directory, model, unknown)
@@ -102,7 +113,7 @@ def _agent_of_model(directory: Directory, model: str, unknown: UnknownModel) -> 
     raise AgentNotFoundError(
         f'The model "{shown(model)}" does not exist.{near} Models are agents here: use "openclaw" for the '
         f'default agent or "openclaw/<agentId>". The agents are: {directory.listing()}. '
-        f"To choose the backend model, send the header {_MODEL_HEADER}. To let the default agent answer to "
+        f"To choose the backend model, send the header {MODEL_HEADER}. To let the default agent answer to "
         'other names, set gateway.http.endpoints.chatCompletions.unknownModel to "default-agent".',
         param="model",
     )
@@ -116,7 +127,7 @@ def _session(
     options: ChatCompletionsSettings,
 ) -> tuple[Agent, SessionKey]:
     agent = chosen or directory.default
-    given = _header(headers, _SESSION_HEADER)
+    given = _header(headers, SESSION_HEADER)
     if given is not None:
         return _given_session(directory, agent, given, explicit=chosen is not None)
     for name in options.session_headers:
@@ -167,8 +178,8 @@ def permitted_model(agent: Agent, given: str, where: str) -> str:
 
 
 def _model_override(agent: Agent, headers: Headers) -> str | None:
-    given = _header(headers, _MODEL_HEADER)
-    return None if given is None else permitted_model(agent, given, f"The header {_MODEL_HEADER}")
+    given = _header(headers, MODEL_HEADER)
+    return None if given is None else permitted_model(agent, given, f"The header {MODEL_HEADER}")
 
 
 def _permitted(agent: Agent, wanted: str) -> str | None:

@@ -9,11 +9,16 @@ import msgspec
 
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["decode"]
+__all__ = ["MAX_INTEGER", "MIN_INTEGER", "decode"]
+
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+"""The integers that all who pass them on can write down."""
 
 T = TypeVar("T")
 
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
+_NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -29,6 +34,13 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 def _wrong_value(message: str) -> InvalidRequestError:
     found = _WHERE.match(message)
     assert found is not None  # the expression matches any text
-    path = (found["path"] or "").removeprefix("$").removeprefix(".") or None
+    path, what = (found["path"] or "").removeprefix("$"), found["what"]
+    missing = _MISSING.fullmatch(what)
+    if missing is not None:
+        path = f"{path}.{missing['field']}".removeprefix(".")
+        return InvalidRequestError(f"{path} is missing.", param=path)
+    if _NOT_LISTED.fullmatch(what):  # msgspec quotes the value, whatever its length
+        what = "Not one of the allowed values"
+    path = path.removeprefix(".")
     where = f" in {path}" if path else ""
-    return InvalidRequestError(f"Invalid value{where}: {found['what']}.", param=path)
+    return InvalidRequestError(f"Invalid value{where}: {what}.", param=path or None)

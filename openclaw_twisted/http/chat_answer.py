@@ -30,7 +30,7 @@ from openclaw_twisted.http.endpoint import error_body
 from openclaw_twisted.http.stream import EventEncoder, model_used
 from openclaw_twisted.sse import DONE, encode
 
-__all__ = ["ChunkEncoder", "Heading", "completion", "new_heading"]
+__all__ = ["ChunkEncoder", "ChunkOut", "CompletionOut", "Heading", "completion", "new_heading"]
 
 Reason = FinishReason | Literal["function_call"]
 
@@ -109,7 +109,7 @@ class CompletionOut(msgspec.Struct):
     created: int
     model: str
     choices: tuple[ChoiceOut]
-    usage: UsageOut | UnsetType
+    usage: UsageOut | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
 
 
@@ -129,7 +129,7 @@ class ChunkOut(msgspec.Struct):
     created: int
     model: str
     choices: tuple[ChunkChoiceOut, ...]
-    usage: UsageOut | UnsetType | None
+    usage: UsageOut | UnsetType | None = UNSET
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 

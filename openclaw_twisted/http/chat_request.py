@@ -1,23 +1,21 @@
 """The body of a chat completion request: JSON bytes in, messages and sampling out.
 
-The structs are the schema: what they do not name is ignored, because clients send many fields that
-concern only OpenAI; what they name is checked, and a wrong value is reported with its path. `null` means
-absent throughout. https://platform.openai.com/docs/api-reference/chat/create
+The structs are the schema, and `openapi` publishes them: what they do not name is ignored, because clients
+send many fields that concern only OpenAI; what they name is checked, and a wrong value is reported with its
+path. `null` means absent throughout. https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from openclaw_twisted import content
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import decode
+from openclaw_twisted.http.body import MAX_INTEGER, MIN_INTEGER, decode
 from openclaw_twisted.http.conversation import (
     Conversation,
     Effort,
@@ -27,13 +25,14 @@ from openclaw_twisted.http.conversation import (
     check_required,
     tool_specs,
 )
-from openclaw_twisted.http.parts import ContentLimits, PartIn, read_content, with_content
+from openclaw_twisted.http.parts import ContentLimits, PartIn, TextPartIn, read_content, with_content
 
 __all__ = ["ChatRequest", "parse"]
 
 MAX_STOPS = 4
 
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+Count = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+Stop = Annotated[str, Meta(min_length=1)]
 
 
 class ToolIn(msgspec.Struct):
@@ -71,15 +70,53 @@ class ToolChoiceIn(msgspec.Struct):
     type: Literal["function"] = "function"
 
 
-class MessageIn(msgspec.Struct):
-    """One message of the conversation."""
+class SystemIn(msgspec.Struct, tag_field="role", tag="system"):
+    """What the client tells the model to be, after the agent's own system prompt."""
 
-    role: Role
+    content: str | list[TextPartIn] | None = None
+    name: str | None = None
+
+
+class DeveloperIn(SystemIn, tag_field="role", tag="developer"):
+    """The same, as newer clients call it."""
+
+
+class UserIn(msgspec.Struct, tag_field="role", tag="user"):
+    """What the user says."""
+
+    content: str | list[PartIn] | None = None
+    name: str | None = None
+
+
+class AssistantIn(msgspec.Struct, tag_field="role", tag="assistant"):
+    """What the model said before; `function_call` is the form of its calls before there were tools."""
+
     content: str | list[PartIn] | None = None
     name: str | None = None
     tool_calls: list[ToolCallIn] | None = None
-    tool_call_id: str | None = None
     function_call: CalledIn | None = None
+
+
+class ToolResultIn(msgspec.Struct, tag_field="role", tag="tool"):
+    """What a call gave."""
+
+    tool_call_id: Annotated[str, Meta(min_length=1)]
+    content: str | list[PartIn] | None = None
+    name: str | None = None
+
+
+class FunctionResultIn(msgspec.Struct, tag_field="role", tag="function"):
+    """What a call gave, as before there were tools."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    content: str | list[PartIn] | None = None
+
+
+MessageIn = SystemIn | DeveloperIn | UserIn | AssistantIn | ToolResultIn | FunctionResultIn
+"""One message of the conversation."""
+
+# `_messages` refuses what has none of these: there would be nothing to answer.
+_ANSWERABLE = {"contains": {"properties": {"role": {"enum": ["user", "tool", "function"]}}}}
 
 
 class StreamOptionsIn(msgspec.Struct):
@@ -98,20 +135,20 @@ class ResponseFormatIn(msgspec.Struct, omit_defaults=True):
 class ChatRequest(msgspec.Struct, kw_only=True):
     """A chat completion request as it stands in the body."""
 
-    messages: Annotated[list[MessageIn], Meta(min_length=1)]
+    messages: Annotated[list[MessageIn], Meta(min_length=1, extra_json_schema=_ANSWERABLE)]
     model: str | None = None
     user: str | None = None
     stream: bool | None = None
     stream_options: StreamOptionsIn | None = None
-    n: int | None = None
+    n: Annotated[int, Meta(extra_json_schema={"enum": [1]})] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    seed: Annotated[int, Meta(ge=MIN_INTEGER, le=MAX_INTEGER)] | None = None
+    stop: Stop | Annotated[list[Stop], Meta(max_length=MAX_STOPS)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     reasoning_effort: Effort | None = None
     response_format: ResponseFormatIn | None = None
@@ -132,12 +169,6 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-_ROLES: Mapping[str, content.Role] = {
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _decoder = msgspec.json.Decoder(ChatRequest)
 
 
@@ -163,7 +194,7 @@ def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, .
     messages = tuple(
         _message(message, f"messages[{at}]", limits)
         for at, message in enumerate(given)
-        if message.role not in {"system", "developer"}
+        if not isinstance(message, SystemIn)
     )
     if not any(message.role in {"user", "tool"} for message in messages):
         raise InvalidRequestError("Missing user message in `messages`.", param="messages")
@@ -172,23 +203,19 @@ def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, .
 
 
 def _message(given: MessageIn, path: str, limits: ContentLimits) -> Message:
-    answers = given.tool_call_id
-    if given.role == "function" and given.name:
-        answers = _legacy_id(given.name)
-    if given.role in {"tool", "function"} and not answers:
-        raise InvalidRequestError(
-            "A tool message needs the tool_call_id that it answers.", param=f"{path}.tool_call_id"
-        )
-    message = Message(
-        role=_ROLES[given.role],
-        tool_calls=_calls(given),
-        tool_call_id=answers,
-        name=given.name,
-    )
+    match given:
+        case AssistantIn():
+            message = Message(role="assistant", tool_calls=_calls(given), name=given.name)
+        case ToolResultIn():
+            message = Message(role="tool", tool_call_id=given.tool_call_id, name=given.name)
+        case FunctionResultIn():
+            message = Message(role="tool", tool_call_id=_legacy_id(given.name), name=given.name)
+        case _:
+            message = Message(role="user", name=given.name)
     return with_content(message, read_content(given.content, f"{path}.content", limits))
 
 
-def _calls(given: MessageIn) -> tuple[ToolCall, ...]:
+def _calls(given: AssistantIn) -> tuple[ToolCall, ...]:
     if given.function_call is not None and not given.tool_calls:
         call = given.function_call
         return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments),)
@@ -204,14 +231,12 @@ def _legacy_id(name: str) -> str:
 
 
 def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, ...]:
-    texts = []
-    for at, message in enumerate(given):
-        if message.role in {"system", "developer"}:
-            text = read_content(message.content, f"messages[{at}].content", limits)
-            if not isinstance(text, str):
-                raise InvalidRequestError("System messages hold text only.", param=f"messages[{at}].content")
-            texts.append(text)
-    return tuple(texts)
+    texts = (
+        read_content(message.content, f"messages[{at}].content", limits)
+        for at, message in enumerate(given)
+        if isinstance(message, SystemIn)
+    )
+    return tuple(text for text in texts if isinstance(text, str))
 
 
 def _tools(request: ChatRequest) -> tuple[ToolSpec, ...]:
@@ -234,8 +259,6 @@ def _tool_choice(request: ChatRequest, tools: tuple[ToolSpec, ...]) -> str | tup
 
 def _sampling(request: ChatRequest) -> Sampling:
     stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
-    if len(stop) > MAX_STOPS or not all(stop):
-        raise InvalidRequestError(f"stop takes up to {MAX_STOPS} texts, none of them empty.", param="stop")
     return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,

@@ -50,6 +50,10 @@ WEBSOCKET = "websocket"
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
 
 
+def _new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
 def is_upgrade(request: Request) -> bool:
     """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
     asked = request.requestHeaders.getRawHeaders(b"upgrade") or ()
@@ -201,7 +205,7 @@ class GatewayRequest(Request):
 
     def _common_headers(self) -> None:
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
-        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        request_id = given if _SANE_ID.fullmatch(given) else _new_request_id().encode()
         self.setHeader(b"x-request-id", request_id)
         for headers in (self.channel.site.common_headers, self._cross_origin):
             for name, value in headers.items():
@@ -363,7 +367,9 @@ class GatewayChannel(HTTPChannel):
         self.answer_and_close(error_reply(error), self._told(), NO_ROUTE)
 
     def _told(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
+        """Return the headers of every answer, for one to a head that could not be read to its end."""
+        common = {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
+        return {"x-request-id": _new_request_id(), **common}
 
     def _send100Continue(self) -> None:  # noqa: N802
         if self._lingering is None:

@@ -13,16 +13,17 @@ from msgspec import UNSET, Meta, UnsetType
 
 from openclaw_twisted.boundaries import Embedder
 from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError
-from openclaw_twisted.http.body import decode
+from openclaw_twisted.http.body import MAX_INTEGER, decode
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
-__all__ = ["EMBEDDING_KEY", "EmbeddingsEndpoint"]
+__all__ = ["EMBEDDING_KEY", "EmbeddingRequest", "EmbeddingsEndpoint", "EmbeddingsOut"]
 
 EMBEDDING_KEY = "models.embedding"
 MAX_INPUTS = 2048
 
 Text = Annotated[str, Meta(min_length=1)]
-Tokens = Annotated[list[int], Meta(min_length=1)]
+Token = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Tokens = Annotated[list[Token], Meta(min_length=1)]
 
 
 class EmbeddingRequest(msgspec.Struct):
@@ -31,7 +32,7 @@ class EmbeddingRequest(msgspec.Struct):
     input: Text | Annotated[list[Text | int | Tokens], Meta(min_length=1)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
 
 
 class EmbeddingOut(msgspec.Struct):

@@ -24,6 +24,8 @@ __all__ = [
     "JSON",
     "Call",
     "Endpoint",
+    "ErrorAnswer",
+    "ErrorOut",
     "Reply",
     "answer",
     "error_body",
@@ -31,6 +33,7 @@ __all__ = [
     "json_reply",
     "send",
     "status_of",
+    "status_of_kind",
 ]
 
 JSON = "application/json; charset=utf-8"
@@ -56,6 +59,7 @@ _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UpstreamOverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.UpstreamRateLimitError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.UpstreamRejectedError: HTTPStatus.BAD_REQUEST,
     errors.UpstreamTimeoutError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.UpstreamError: HTTPStatus.BAD_GATEWAY,
 }
@@ -63,6 +67,21 @@ DEFAULT_RETRY_AFTER_SECONDS = 5
 MAX_RETRY_AFTER_SECONDS = 120  # OpenAI's clients give up on longer waits
 
 _log = Logger()
+
+
+class ErrorOut(msgspec.Struct):
+    """What went wrong: for people, as OpenAI's kind of it, the field to blame, the stable code."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(msgspec.Struct):
+    """OpenAI's envelope of an error."""
+
+    error: ErrorOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +162,17 @@ def json_reply(value: Any, *, headers: Mapping[str, str] | None = None) -> Reply
 
 
 def status_of(error: GatewayError) -> int:
-    """Return the HTTP status of an error: its own class's, or the nearest parent's."""
+    """Return the HTTP status of an error: its own, or that of its class."""
     if isinstance(error, errors.UpstreamRejectedError):
         return error.status
-    for kind in type(error).__mro__:
-        if kind in _STATUS:
-            return _STATUS[kind]
+    return status_of_kind(type(error))
+
+
+def status_of_kind(kind: type[GatewayError]) -> int:
+    """Return the HTTP status of errors of a class that say none of their own."""
+    for ancestor in kind.__mro__:
+        if ancestor in _STATUS:
+            return _STATUS[ancestor]
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -168,5 +192,5 @@ def error_reply(error: GatewayError) -> Reply:
 
 def error_body(error: GatewayError) -> bytes:
     """Return the envelope `{"error": {"message", "type", "param", "code"}}` as JSON."""
-    told = {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}
-    return msgspec.json.encode({"error": told})
+    told = ErrorOut(message=error.message, type=error.kind, param=error.param, code=error.code)
+    return msgspec.json.encode(ErrorAnswer(told))

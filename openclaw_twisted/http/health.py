@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from twisted.web.server import Request
 
 from openclaw_twisted.auth.addresses import client_address
@@ -14,11 +16,25 @@ from openclaw_twisted.auth.credentials import from_headers
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.scopes import Scope, allows
 from openclaw_twisted.errors import GatewayError
-from openclaw_twisted.http.endpoint import Call, Reply
+from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
-__all__ = ["Health", "Ready"]
+__all__ = ["Health", "HealthOut", "Ready", "ReadyOut"]
 
 _NOT_STORED = {"cache-control": "no-store"}
+
+
+class HealthOut(msgspec.Struct):
+    """The process is alive."""
+
+    ok: bool = True
+    status: Literal["live"] = "live"
+
+
+class ReadyOut(msgspec.Struct):
+    """Whether requests can be answered; `failing`, which not all callers hear, says why not."""
+
+    ready: bool
+    failing: Sequence[str] | UnsetType = UNSET
 
 
 class Health:
@@ -26,7 +42,7 @@ class Health:
 
     async def __call__(self, call: Call) -> Reply:
         """Answer 200."""
-        return Reply(body=b'{"ok":true,"status":"live"}', headers=_NOT_STORED)
+        return json_reply(HealthOut(), headers=_NOT_STORED)
 
 
 @dataclass(frozen=True)
@@ -42,10 +58,8 @@ class Ready:
     async def __call__(self, call: Call) -> Reply:
         """Answer 200, or 503 with what is failing."""
         failing = self.failing()
-        told: dict[str, object] = {"ready": not failing}
-        if self._may_know(call.request):
-            told["failing"] = failing
-        body = msgspec.json.encode(told)
+        may_know = self._may_know(call.request)
+        body = msgspec.json.encode(ReadyOut(not failing, failing if may_know else UNSET))
         if not failing:
             return Reply(body=body, headers=_NOT_STORED)
         headers = _NOT_STORED | {"retry-after": "1"}

@@ -12,7 +12,7 @@ from openclaw_twisted.agents.target import find_model, known_model_ids
 from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
-__all__ = ["ModelList", "OneModel"]
+__all__ = ["ModelList", "ModelOut", "ModelsOut", "OneModel"]
 
 
 class ModelOut(msgspec.Struct):

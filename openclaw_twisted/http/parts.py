@@ -24,6 +24,7 @@ __all__ = [
     "Draft",
     "ImageLink",
     "PartIn",
+    "TextPartIn",
     "images_in",
     "known_size",
     "read_content",
@@ -71,6 +72,7 @@ class ImageIn(msgspec.Struct, tag_field="type", tag="image_url"):
 
 
 PartIn = TextIn | InputTextIn | RefusalIn | ImageIn
+TextPartIn = TextIn | InputTextIn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ class ContentLimits:
         raise _wrong_type(allowed, param)
 
 
-def read_content(given: str | list[PartIn] | None, path: str, limits: ContentLimits) -> Content:
+def read_content(given: str | Sequence[PartIn] | None, path: str, limits: ContentLimits) -> Content:
     """Return a message's content: text as text, parts as parts; absent content is empty text.
 
     Raises `InvalidRequestError` for images that are not taken. Nothing is fetched here.

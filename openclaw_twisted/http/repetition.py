@@ -9,7 +9,7 @@ from openclaw_twisted.agents.target import Target
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.endpoint import Call
 
-__all__ = ["Repetition", "repetition_of"]
+__all__ = ["MAX_KEY_CHARACTERS", "RETRY_COUNT", "Repetition", "repetition_of"]
 
 MAX_KEY_CHARACTERS = 255
 RETRY_COUNT = "x-stainless-retry-count"

@@ -11,10 +11,10 @@ from openclaw_twisted.http.endpoint import Endpoint
 from openclaw_twisted.http.health import Health
 from openclaw_twisted.http.home import Home
 from openclaw_twisted.http.models import ModelList, OneModel
+from openclaw_twisted.http.openapi import Document
+from openclaw_twisted.http.operations import CHAT_SWITCH
 
-__all__ = ["CHAT_SWITCH", "Endpoints", "routes"]
-
-CHAT_SWITCH = "gateway.http.endpoints.chatCompletions.enabled"
+__all__ = ["Endpoints", "routes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +52,6 @@ def routes(settings: Settings, directory: Directory, endpoints: Endpoints) -> tu
         Route(name="GET /ready", endpoint=endpoints.ready),
         Route(name="GET /readyz", endpoint=endpoints.ready),
         Route(name="GET /metrics", endpoint=endpoints.metrics, open_to_this_machine=settings.metrics.public),
+        Route(name="GET /openapi.json", endpoint=Document()),
         Route(name="GET /", endpoint=Home(options.enabled)),
     )

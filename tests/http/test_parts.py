@@ -155,7 +155,7 @@ class DataUris(PartsCase):
         body = {"messages": [system, {"role": "user", "content": "hi"}]}
         with self.assertRaises(InvalidRequestError) as caught:
             parse(json.dumps(body).encode(), limits())
-        self.assertEqual(caught.exception.param, "messages[0].content")
+        self.assertEqual(caught.exception.param, "messages[0].content[0].type")
 
 
 class Limits(PartsCase):
