@@ -44,7 +44,7 @@ class PromptSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """One agent; `id` stands in model fields and session keys, `name` is what people see.
+    """One agent; `id` stands in model fields and session keys, `name`, `emoji` and `avatar` are for people.
 
     `models` holds alias and parameters by `provider/model`; `common_params` and `own_params` are the sampling
     parameters of all agents and of this one.
@@ -58,6 +58,8 @@ class Agent:
     common_params: Mapping[str, Any] = field(default_factory=dict)
     own_params: Mapping[str, Any] = field(default_factory=dict)
     prompt: PromptSettings = PromptSettings()
+    emoji: str | None = None
+    avatar: str | None = None
 
     def model_named(self, text: str) -> str:
         """Return the `provider/model` that an alias stands for, or the text itself."""
@@ -157,6 +159,8 @@ def _inherit(name: str, entry: AgentSettings, common: AgentDefaults, folders: tu
             max_chars_per_file=entry.bootstrap_max_chars or common.bootstrap_max_chars,
             max_chars=entry.bootstrap_total_max_chars or common.bootstrap_total_max_chars,
         ),
+        emoji=entry.identity.emoji,
+        avatar=entry.identity.avatar,
     )
 
 

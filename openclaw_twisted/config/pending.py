@@ -36,7 +36,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.AgentDefaults: _keys("thinkingDefault userTimezone") | {"skipBootstrap": True},
     settings.AgentSettings: _keys("thinkingDefault") | {"description": LABEL},
     settings.ModelEntry: {"streaming": True},
-    settings.IdentitySettings: {"emoji": LABEL, "avatar": LABEL},
     settings.ModelsSettings: {"mode": "merge"},
     settings.ModelSettings: _keys("contextWindow contextTokens")
     | {"name": LABEL, "reasoning": False, "input": ("text", "image"), "cost": settings.CostSettings()},

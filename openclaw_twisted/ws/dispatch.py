@@ -59,6 +59,11 @@ class Dispatcher:
         """The names of the methods, sorted."""
         return tuple(sorted(self._methods))
 
+    @property
+    def methods(self) -> tuple[Method[Any], ...]:
+        """The methods, by name."""
+        return tuple(self._methods[name] for name in self.names)
+
     async def answer(self, call: Call, request: Request) -> Answer:
         """Return what a request is answered; whatever goes wrong is in the answer."""
         try:

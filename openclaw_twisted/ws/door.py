@@ -25,9 +25,13 @@ from openclaw_twisted.ws.ledger import Ledger
 from openclaw_twisted.ws.lobby import Lobby, Place
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.methods.agent import AgentMethods
+from openclaw_twisted.ws.methods.agents import agents_methods
 from openclaw_twisted.ws.methods.chat import ChatMethods
 from openclaw_twisted.ws.methods.health import health_methods
+from openclaw_twisted.ws.methods.nothing import nothing_methods
+from openclaw_twisted.ws.methods.wait import WaitMethods
 from openclaw_twisted.ws.protocol import Connection, new_factory
+from openclaw_twisted.ws.starting import Starter
 from openclaw_twisted.ws.upgrade import Upgrade
 
 __all__ = ["SERVICE_RESTART_CLOSE", "WebSocketDoor"]
@@ -86,6 +90,11 @@ class WebSocketDoor:
     def methods(self) -> tuple[str, ...]:
         """The names of the methods that are served."""
         return self._dispatcher.names
+
+    @property
+    def described(self) -> tuple[Method[Any], ...]:
+        """The methods that are served, with the shapes of their params."""
+        return self._dispatcher.methods
 
     @property
     def connections(self) -> int:
@@ -158,15 +167,27 @@ def _methods(
     clock: IReactorTime, runner: Runner, directory: Directory, settings: Settings, now: Callable[[], float]
 ) -> tuple[Method[Any], ...]:
     limits = settings.gateway.limits
-    agent = AgentMethods(
+    starter = Starter(
         runner=runner,
         directory=directory,
-        ledger=Ledger(clock, keep_seconds=limits.idempotency_seconds, max_ended=limits.max_idempotency_keys),
         now=now,
         timeout_seconds=settings.agents.defaults.timeout_seconds,
     )
-    chat = ChatMethods(runner=runner, directory=directory)
-    return (*health_methods(now), *agent.methods(), *chat.methods())
+
+    def ledger() -> Ledger:
+        return Ledger(clock, keep_seconds=limits.idempotency_seconds, max_ended=limits.max_idempotency_keys)
+
+    agent = AgentMethods(starter=starter, ledger=ledger())
+    chat = ChatMethods(starter=starter, ledger=ledger())
+    wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
+    return (
+        *health_methods(now),
+        *agent.methods(),
+        *chat.methods(),
+        *wait.methods(),
+        *agents_methods(directory),
+        *nothing_methods(),
+    )
 
 
 class _Tick(Struct, frozen=True):

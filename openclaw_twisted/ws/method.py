@@ -52,6 +52,7 @@ class Method(Generic[Params]):
         self, name: str, params: type[Params], respond: Callable[[Call, Params], Awaitable[Answer]]
     ) -> None:
         self.name = name
+        self.params = params
         self._decoder = msgspec.json.Decoder(params)
         self._respond = respond
 

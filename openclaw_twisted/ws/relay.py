@@ -44,6 +44,7 @@ from openclaw_twisted.ws.run_payloads import (
     Stream,
     Thinking,
     ToolStart,
+    stop_reason,
 )
 from openclaw_twisted.ws.session_target import session_id
 
@@ -156,7 +157,7 @@ class Relay:
         if isinstance(event, RunFinished):
             self._finish(event)
         elif isinstance(self._run.stopped_by, CancelledRunError | UpstreamTimeoutError):
-            self._abort(event, _stop_reason(self._run.stopped_by))
+            self._abort(event, stop_reason(self._run.stopped_by))
         else:
             self._fail(event)
         self._gone()
@@ -251,10 +252,6 @@ def _tool_start(call: ToolCall) -> ToolStart:
     except msgspec.DecodeError:  # a model may write what is no JSON
         arguments = call.arguments
     return ToolStart(name=call.name, tool_call_id=call.id, args=arguments)
-
-
-def _stop_reason(stopped_by: GatewayError) -> str:
-    return stopped_by.stop_reason if isinstance(stopped_by, CancelledRunError) else "timeout"
 
 
 def _ms(seconds: float) -> int:

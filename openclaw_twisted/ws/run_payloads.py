@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from openclaw_twisted.errors import CancelledRunError, GatewayError
+
 __all__ = [
     "AgentPayload",
     "Assistant",
@@ -27,6 +29,7 @@ __all__ = [
     "Stream",
     "Thinking",
     "ToolStart",
+    "stop_reason",
 ]
 
 Stream = Literal["lifecycle", "assistant", "thinking", "tool"]
@@ -151,3 +154,8 @@ class ChatPayload(Struct, frozen=True, kw_only=True, rename="camel"):
             error_kind=UNSET,
             stop_reason=UNSET if self.state == "final" else self.stop_reason,
         )
+
+
+def stop_reason(error: GatewayError) -> str:
+    """Return the word for what stopped a run: its time limit, or whoever cancelled it."""
+    return error.stop_reason if isinstance(error, CancelledRunError) else "timeout"

@@ -7,11 +7,11 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted.content import Usage, text_of
-from openclaw_twisted.errors import UpstreamTimeoutError
 from openclaw_twisted.events import RunFailed, RunFinished
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.ledger import Ended, Entry
 from openclaw_twisted.ws.method import Answer
+from openclaw_twisted.ws.run_payloads import stop_reason
 from openclaw_twisted.ws.session_target import session_id
 
 __all__ = ["accepted", "final", "in_flight"]
@@ -101,7 +101,7 @@ def final(entry: Entry, ended: Ended, client: Client) -> Answer:
 
 def _stopped(entry: Entry, ended: Ended, outcome: RunFailed, client: Client) -> _Final:
     # No error: the CLI of version 3 would answer an error by running the message a second time, on its own.
-    reason = "timeout" if isinstance(outcome.error, UpstreamTimeoutError) else "rpc"
+    reason = stop_reason(outcome.error)
     result = _Result(
         payloads=(_Piece(outcome.error.message, is_error=True),),
         meta=_meta(entry, ended, stop_reason=reason, usage=None, aborted=True),

@@ -1,26 +1,68 @@
-"""`chat.abort`: stop the runs of a session, whoever started them."""
+"""`chat.send`, `chat.abort`: say something in a session, and stop what runs in it, whoever started that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from openclaw_twisted.agents.directory import Directory
-from openclaw_twisted.errors import CancelledRunError, InvalidRequestError
+from openclaw_twisted.config.settings import Thinking
+from openclaw_twisted.errors import CancelledRunError, GatewayError, InvalidRequestError
+from openclaw_twisted.events import RunFinished
 from openclaw_twisted.runs.run import Run
-from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
+from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.connect import Client
+from openclaw_twisted.ws.ledger import Ended, Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.run_payloads import stop_reason
 from openclaw_twisted.ws.session_target import find_session
+from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
 
-__all__ = ["ChatMethods"]
+__all__ = ["AbortParams", "ChatMethods", "SendParams"]
 
 ABORT = "chat.abort"
+SEND = "chat.send"
+STOP = "/stop"
 
 _Text = Annotated[str, Meta(min_length=1)]
+
+
+class SendParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What may be said in a session; `timeoutMs` 0 is without end.
+
+    With `queueMode` `interrupt` what runs in the session is stopped first; otherwise the message waits for
+    its turn. The keys of type `Raw` are OpenClaw's own and change nothing here.
+    """
+
+    session_key: Annotated[str, Meta(min_length=1, max_length=512)]
+    message: str
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
+    agent_id: _Text | None = None
+    session_id: _Text | None = None
+    thinking: Thinking | Literal[""] | None = None
+    timeout_ms: Annotated[int, Meta(ge=0)] | None = None
+    attachments: tuple[Attachment, ...] = ()
+    deliver: bool = False
+    queue_mode: Literal["steer", "followup", "collect", "interrupt"] = "followup"
+    suppress_command_interpretation: bool = False
+    expected_leaf_entry_id: Raw = Raw()
+    expected_permission_mode: Raw = Raw()
+    expected_session_routing_contract: Raw = Raw()
+    expected_tool_overrides: Raw = Raw()
+    fast_auto_on_seconds: Raw = Raw()
+    fast_mode: Raw = Raw()
+    intent: Raw = Raw()
+    originating_account_id: Raw = Raw()
+    originating_channel: Raw = Raw()
+    originating_thread_id: Raw = Raw()
+    originating_to: Raw = Raw()
+    reply_to_id: Raw = Raw()
+    system_input_provenance: Raw = Raw()
+    system_provenance_receipt: Raw = Raw()
+    tool_bindings: Raw = Raw()
 
 
 class AbortParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -32,7 +74,21 @@ class AbortParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     preserve_side_runs: bool = False
 
 
-class _Aborted(Struct, frozen=True, rename="camel"):
+class Sent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of a message: it was taken (`started`), still runs (`in_flight`), or has been answered.
+
+    `timeout` with a `stopReason` means that its run was stopped.
+    """
+
+    run_id: str
+    status: Literal["started", "in_flight", "ok", "error", "timeout"]
+    summary: str | UnsetType = UNSET
+    stop_reason: str | UnsetType = UNSET
+
+
+class Aborted(Struct, frozen=True, rename="camel"):
+    """Which runs were stopped."""
+
     aborted: bool
     run_ids: tuple[str, ...]
     ok: bool = True
@@ -40,31 +96,83 @@ class _Aborted(Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, kw_only=True)
 class ChatMethods:
-    """The family of `chat.abort`."""
+    """The family of `chat.send` and `chat.abort`."""
 
-    runner: Runner
-    directory: Directory
+    starter: Starter
+    ledger: Ledger
 
     def methods(self) -> tuple[Method[Any], ...]:
         """Return the methods of this family."""
-        return (Method(ABORT, AbortParams, self.abort),)
+        return (Method(SEND, SendParams, self.send), Method(ABORT, AbortParams, self.abort))
+
+    async def send(self, call: Call, params: SendParams) -> Answer:
+        """Say something; the reply comes as `chat` events."""
+        entry = self.ledger.find(params.idempotency_key)
+        if entry is not None:
+            ended = entry.ended
+            if ended is None:
+                return Answer(Sent(run_id=entry.run_id, status="in_flight"))
+            return _replayed(entry, ended, call.client)
+        agent, key = find_session(
+            SEND,
+            self.starter.directory,
+            agent_id=params.agent_id,
+            key=params.session_key,
+            chosen_id=params.session_id,
+        )
+        if params.message.strip() == STOP and not params.suppress_command_interpretation:
+            return self._stop(self._of_session(key), f"The run was stopped by {STOP}.", by="stop")
+        asked = Asked(
+            key=params.idempotency_key,
+            agent=agent,
+            session_key=key,
+            message=user_message(SEND, params.message, params.attachments),
+            thinking=params.thinking or None,
+            timeout_seconds=None if params.timeout_ms is None else params.timeout_ms / 1000,
+        )
+        self._check(params)
+        if params.queue_mode == "interrupt":
+            self._stop(self._of_session(key), "The run was stopped by another message.")
+        entry = self.starter.start(asked, self.ledger)
+        return Answer(Sent(run_id=entry.run_id, status="started"))
 
     async def abort(self, call: Call, params: AbortParams) -> Answer:
         """Stop what runs or waits; nothing to stop is no error."""
-        _, key = find_session(ABORT, self.directory, agent_id=params.agent_id, key=params.session_key)
-        if params.run_id is None:
-            runs = tuple(run for run in self.runner.active() if run.request.session_key == key)
-        else:
-            runs = self._one(params.run_id, key, call.client)
-        for run in runs:
-            run.cancel(CancelledRunError("The run was stopped by chat.abort."))
-        return Answer(_Aborted(bool(runs), tuple(run.request.run_id for run in runs)))
+        _, key = find_session(ABORT, self.starter.directory, agent_id=params.agent_id, key=params.session_key)
+        runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, call.client)
+        return self._stop(runs, "The run was stopped by chat.abort.")
+
+    def _check(self, params: SendParams) -> None:
+        if params.deliver:
+            raise invalid(SEND, "at /deliver: there are no channels to deliver to; leave it out")
+        if not params.message.strip() and not params.attachments:
+            raise InvalidRequestError("message or attachment required")
+
+    def _stop(self, runs: tuple[Run, ...], message: str, *, by: str = "rpc") -> Answer:
+        # The last one first: none of them shall have its turn because the one before it was stopped.
+        for run in reversed(runs):
+            run.cancel(CancelledRunError(message, stop_reason=by))
+        return Answer(Aborted(bool(runs), tuple(run.request.run_id for run in runs)))
+
+    def _of_session(self, key: SessionKey) -> tuple[Run, ...]:
+        return tuple(run for run in self.starter.runner.active() if run.request.session_key == key)
 
     def _one(self, run_id: str, key: SessionKey, client: Client) -> tuple[Run, ...]:
-        run = self.runner.find(run_id)
+        run = self.starter.runner.find(run_id)
         if run is None:
             return ()
         # Version 4 stops a run wherever it is; version 3 is told that it looks in the wrong place.
         if run.request.session_key != key and not client.speaks_4:
             raise InvalidRequestError("runId does not match sessionKey")
         return (run,)
+
+
+def _replayed(entry: Entry, ended: Ended, client: Client) -> Answer:
+    if isinstance(ended.outcome, RunFinished) or (ended.stopped and not client.speaks_4):
+        return Answer(Sent(run_id=entry.run_id, status="ok"))
+    error: GatewayError = ended.outcome.error
+    if ended.stopped:
+        return Answer(
+            Sent(run_id=entry.run_id, status="timeout", summary="aborted", stop_reason=stop_reason(error))
+        )
+    return Answer(Sent(run_id=entry.run_id, status="error", summary=error.message), error=error)

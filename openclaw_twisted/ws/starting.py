@@ -1,0 +1,89 @@
+"""From what a client asks for to a run: who answers, in which session, with what limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openclaw_twisted.agents.directory import Agent, Directory
+from openclaw_twisted.agents.target import permitted_model
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.config.sampling import with_defaults
+from openclaw_twisted.config.settings import Thinking
+from openclaw_twisted.content import Message
+from openclaw_twisted.runs.request import RunRequest
+from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.session_key import SessionKey
+from openclaw_twisted.ws.ledger import Entry, Ledger
+
+__all__ = ["MAX_KEY_CHARS", "Asked", "Starter"]
+
+MAX_KEY_CHARS = 256
+
+# What reasoning models understand; those who let the model decide are not told anything.
+_EFFORT: dict[Thinking, str] = {
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "xhigh",
+    "ultra": "xhigh",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One message to an agent; `timeout_seconds` is None for the default, 0 for no limit."""
+
+    key: str
+    agent: Agent
+    session_key: SessionKey
+    message: Message
+    model: str | None = None
+    thinking: Thinking | None = None
+    instructions: tuple[str, ...] = ()
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starter:
+    """Starts the runs that clients ask for; the run's id is the idempotency key of the request.
+
+    `now` gives seconds since the epoch; `timeout_seconds` bounds the runs that name no limit themselves.
+    """
+
+    runner: Runner
+    directory: Directory
+    now: Callable[[], float]
+    timeout_seconds: float
+
+    def start(self, asked: Asked, ledger: Ledger) -> Entry:
+        """Start a run and enter it; raises what `Runner.start` raises.
+
+        Nothing may be awaited here: see `ledger`. A run of that id is somebody's of another door.
+        """
+        run = self.runner.find(asked.key) or self.runner.start(self._request(asked))
+        run.join()  # and never leave: whoever else was waiting, the run goes on without them
+        return ledger.enter(asked.key, run, accepted_at=self.now())
+
+    def _request(self, asked: Asked) -> RunRequest:
+        agent, models = asked.agent, _models(asked.agent, asked.model)
+        sampling = Sampling(reasoning_effort=_EFFORT.get(asked.thinking) if asked.thinking else None)
+        return RunRequest(
+            run_id=asked.key,
+            agent_id=agent.id,
+            session_key=asked.session_key,
+            models=models,
+            messages=(asked.message,),
+            instructions=asked.instructions,
+            sampling=with_defaults(sampling, agent.params_for(models[0]) if models else {}),
+            timeout_seconds=self.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
+        )
+
+
+def _models(agent: Agent, asked_for: str | None) -> tuple[str, ...]:
+    """Return the models to try, in order."""
+    if not asked_for:
+        return agent.candidates()
+    return agent.candidates(permitted_model(agent, asked_for, "model"))
