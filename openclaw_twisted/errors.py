@@ -27,6 +27,7 @@ __all__ = [
     "NotConfiguredError",
     "NotFoundError",
     "OverloadedError",
+    "PreviousResponseNotFoundError",
     "Problem",
     "RateLimitedError",
     "RequestTimeoutError",
@@ -93,8 +94,14 @@ class ConfigError(GatewayError):
 class InvalidRequestError(GatewayError):
     """The request is malformed: the caller has to change it."""
 
-    code = None
+    code: ClassVar[str | None] = None
     kind = "invalid_request_error"
+
+
+class PreviousResponseNotFoundError(InvalidRequestError):
+    """The response to continue is not kept here, or never was."""
+
+    code = "previous_response_not_found"
 
 
 class MisdirectedError(GatewayError):

@@ -46,6 +46,8 @@ from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.metrics import Scrape
+from openclaw_twisted.http.response_chain import ResponseChain
+from openclaw_twisted.http.responses import Responses, response_limits
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
@@ -183,7 +185,7 @@ class Gateway(Service):
                 auth_mode=self._settings.gateway.auth.resolved_mode,
                 token_file=self._token.path if self._token else None,
                 config=self._config,
-                chat_enabled=self._settings.gateway.http.endpoints.chat_completions.enabled,
+                endpoints=self._settings.gateway.http.endpoints,
             )
         )
         if any(model.startswith(f"{LOCAL}/") for model in self._models_in_use()):
@@ -278,7 +280,6 @@ class Gateway(Service):
 
     def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
         gateway = self._settings.gateway
-        chat = gateway.http.endpoints.chat_completions
         http = self._doorkeeping()
         websockets = WebSocketDoor(
             self._reactor,
@@ -300,7 +301,15 @@ class Gateway(Service):
         model = self._settings.models.embedding
         endpoints = Endpoints(
             chat=ChatCompletions(
-                runs=runs, images=ImageFetcher(self._reactor, limits_of(chat)), now=time.time
+                runs=runs,
+                images=ImageFetcher(self._reactor, limits_of(gateway.http.endpoints.chat_completions)),
+                now=time.time,
+            ),
+            responses=Responses(
+                runs=runs,
+                chain=ResponseChain(self._store, self.runner),
+                images=ImageFetcher(self._reactor, response_limits(gateway.http.endpoints)),
+                now=time.time,
             ),
             embeddings=EmbeddingsEndpoint(self._remote.embedder(model) if model else None),
             metrics=Scrape(self.metrics.registry),

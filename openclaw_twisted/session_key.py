@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["MAX_LENGTH", "SessionKey", "for_client", "for_user", "parse", "stateless"]
+__all__ = ["MAX_LENGTH", "SessionKey", "for_client", "for_response", "for_user", "parse", "stateless"]
 
 MAX_LENGTH = 512
 RESERVED = ("subagent:", "cron:", "acp:")
@@ -64,6 +64,11 @@ def parse(text: str, agent_id: str) -> SessionKey:
 def stateless(agent_id: str) -> SessionKey:
     """Return the key of a session that lasts for one request."""
     return SessionKey(agent_id, f"{_STATELESS}{uuid.uuid4()}")
+
+
+def for_response(agent_id: str) -> SessionKey:
+    """Return the key of a new conversation that is continued by the ids of its responses."""
+    return SessionKey(agent_id, f"openai-response:{uuid.uuid4()}")
 
 
 def for_user(agent_id: str, user: str) -> SessionKey:

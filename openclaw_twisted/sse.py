@@ -1,8 +1,9 @@
 """text/event-stream, both ways (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 The theory: a stream is lines ended by CR, LF or CRLF; a blank line ends an event; an event's data is
-its `data` lines joined by LF; lines that begin with a colon are comments. OpenAI's dialect uses the
-data field alone, so `encode` writes nothing else and `Decoder` hands out nothing else. An event that
+its `data` lines joined by LF; lines that begin with a colon are comments. In OpenAI's dialect everything
+stands in the data; the Responses API repeats its type as the event's name. So `encode` writes a name only
+where it is given one, and `Decoder` hands out the data alone. An event that
 the stream cut off (no blank line at the end) is not an event, with one exception the field forces on
 us: `finish` returns the pending data, because several servers omit the blank line after `[DONE]`.
 """
@@ -22,9 +23,10 @@ class EventTooLargeError(ValueError):
     """One event is larger than the decoder's limit."""
 
 
-def encode(data: bytes) -> bytes:
+def encode(data: bytes, event: str | None = None) -> bytes:
     r"""Return one event; `data` is JSON text and therefore holds no line break."""
-    return b"data: " + data + b"\n\n"
+    name = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return name + b"data: " + data + b"\n\n"
 
 
 def comment(text: str) -> bytes:

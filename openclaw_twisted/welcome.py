@@ -7,14 +7,21 @@ import sys
 from pathlib import Path
 
 from openclaw_twisted import __version__
+from openclaw_twisted.config.settings import EndpointsSettings
 
 __all__ = ["welcome"]
 
-_BODY = '{"model": "openclaw", "messages": [{"role": "user", "content": "Say hello in one sentence."}]}'
+_CHAT = '{"model": "openclaw", "messages": [{"role": "user", "content": "Say hello in one sentence."}]}'
+_RESPONSES = '{"model": "openclaw", "input": "Say hello in one sentence."}'
 
 
 def welcome(
-    *, base_url: str, auth_mode: str, token_file: Path | None, config: Path | None, chat_enabled: bool
+    *,
+    base_url: str,
+    auth_mode: str,
+    token_file: Path | None,
+    config: Path | None,
+    endpoints: EndpointsSettings,
 ) -> str:
     """Return the lines to print; they name files, never a secret.
 
@@ -29,16 +36,18 @@ def welcome(
         lines.append(f"  {auth_mode:<14} as configured ({_show_token(config)} prints it)")
     else:
         lines.append("  token          none needed (gateway.auth.mode is none)")
-    if not chat_enabled:
+    chat = endpoints.chat_completions.enabled
+    if not chat and not endpoints.responses.enabled:
         lines.append(
             "  The OpenAI API is off; gateway.http.endpoints.chatCompletions.enabled switches it on."
         )
         return "\n".join(lines) + "\n"
     secret = _secret(auth_mode, token_file, config)
     header = f' -H "Authorization: Bearer {secret}"' if secret else ""
+    path, body = ("chat/completions", _CHAT) if chat else ("responses", _RESPONSES)
     lines += [
         "  try it:",
-        f"curl -sS {base_url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{_BODY}'",
+        f"curl -sS {base_url}/v1/{path}{header} -H 'Content-Type: application/json' -d '{body}'",
     ]
     return "\n".join(lines) + "\n"
 

@@ -47,13 +47,14 @@ class Target:
     """What a request means.
 
     `model_override` is the backend model that the caller asked for, `model_echo` the model name that the
-    answer repeats.
+    answer repeats. `session_pinned` says that the caller named the session by its key.
     """
 
     agent: Agent
     session_key: SessionKey
     model_echo: str
     model_override: str | None = None
+    session_pinned: bool = False
 
 
 def resolve_target(
@@ -75,6 +76,7 @@ def resolve_target(
         session_key=key,
         model_echo=model or DEFAULT_MODEL,
         model_override=_model_override(agent, headers),
+        session_pinned=_header(headers, SESSION_HEADER) is not None and not key.stateless,
     )
 
 

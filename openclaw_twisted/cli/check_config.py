@@ -62,6 +62,7 @@ def _summary(loaded: Loaded, surroundings: Surroundings) -> dict[str, Any]:
         "tls": gateway.tls.enabled,
         "authMode": gateway.auth.resolved_mode,
         "chatCompletions": gateway.http.endpoints.chat_completions.enabled,
+        "responses": gateway.http.endpoints.responses.enabled,
         "agents": list(directory.ids),
         "defaultAgent": default.id,
         "defaultModel": default.model.primary if default.model else None,
@@ -73,15 +74,13 @@ def _print(loaded: Loaded, summary: dict[str, Any]) -> None:
         click.echo("ok: there is no configuration file; every setting has its default")
     else:
         click.echo(f"ok: {loaded.path}")
-    endpoint = (
-        "on" if summary["chatCompletions"] else "off; set gateway.http.endpoints.chatCompletions.enabled"
-    )
     agents = [f"{name} (default)" if name == summary["defaultAgent"] else name for name in summary["agents"]]
     lines = {
         "port": f"{summary['port']}{' with TLS' if summary['tls'] else ''}",
         "bind": summary["bind"],
         "auth": _auth_words(loaded.settings.gateway.auth),
-        "endpoint": f"/v1/chat/completions is {endpoint}",
+        "endpoint": f"/v1/chat/completions is {_switch(summary, 'chatCompletions')}",
+        "responses": f"/v1/responses is {_switch(summary, 'responses')}",
         "agents": ", ".join(agents),
         "model": summary["defaultModel"] or "not set: a configured provider's first one, else the local one",
     }
@@ -91,6 +90,10 @@ def _print(loaded: Loaded, summary: dict[str, Any]) -> None:
         click.echo("Warnings:")
     for warning in loaded.warnings:
         click.echo(f"  - {warning}")
+
+
+def _switch(summary: dict[str, Any], endpoint: str) -> str:
+    return "on" if summary[endpoint] else f"off; set gateway.http.endpoints.{endpoint}.enabled"
 
 
 def _auth_words(auth: AuthSettings) -> str:

@@ -29,7 +29,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.Settings: {"logging": settings.LoggingSettings(), "tools": settings.ToolsSettings()},
     settings.GatewaySettings: _keys("publicOrigin") | {"roles": {}},
     settings.AuthSettings: {"identityScopes": {}},
-    settings.ResponsesSettings: _keys("maxBodyBytes maxUrlParts images") | {"enabled": False},
     settings.ControlUiSettings: _keys("basePath root") | {"enabled": False},
     settings.TlsSettings: _keys("caPath") | {"autoGenerate": False},
     settings.ReloadSettings: {"mode": "off"},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from openclaw_twisted import __version__
+from openclaw_twisted.config.settings import EndpointsSettings
 from openclaw_twisted.http.endpoint import Call, Reply
 
 __all__ = ["Home"]
@@ -36,12 +37,13 @@ _PAGE = """<!doctype html>
 class Home:
     """The front door for people who look with a browser; tells nothing that needs a secret."""
 
-    chat_enabled: bool
+    endpoints: EndpointsSettings
 
     async def __call__(self, call: Call) -> Reply:
         """Answer in the form that the caller prefers."""
-        if self.chat_enabled:
-            says = "The OpenAI API is at /v1/chat/completions; WebSocket clients connect on this port."
+        paths = self._paths()
+        if paths:
+            says = f"The OpenAI API is at {' and '.join(paths)}; WebSocket clients connect on this port."
         else:
             says = (
                 "WebSocket clients connect on this port. The OpenAI API is off: "
@@ -54,3 +56,11 @@ class Home:
         base = f"{scheme}://{call.header('host') or 'localhost'}"
         page = _PAGE.format(line=escape(line), base=escape(base))
         return Reply(body=page.encode(), content_type="text/html; charset=utf-8", headers=_SECURITY)
+
+    def _paths(self) -> list[str]:
+        """Return where models can be asked."""
+        switches = {
+            "/v1/chat/completions": self.endpoints.chat_completions.enabled,
+            "/v1/responses": self.endpoints.responses.enabled,
+        }
+        return [path for path, enabled in switches.items() if enabled]

@@ -42,7 +42,6 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.image_url import HostList, WebAddress
 from openclaw_twisted.http.image_wire import Body, Wire, look_up
 from openclaw_twisted.http.parts import (
-    IMAGES_KEY,
     ContentLimits,
     Draft,
     ImageLink,
@@ -88,7 +87,7 @@ class ImageFetcher:
         self._may_connect = may_connect
         self._resolver = resolver
         self._tls = tls if tls is not None else BrowserLikePolicyForHTTPS()
-        self._listed = HostList(f"{IMAGES_KEY}.urlAllowlist", limits.images.url_allowlist)
+        self._listed = HostList(f"{limits.key}.urlAllowlist", limits.images.url_allowlist)
 
     async def resolve(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Return the messages with every image in its place.

@@ -21,11 +21,15 @@ from openclaw_twisted.http.embeddings import EMBEDDING_KEY, EmbeddingRequest, Em
 from openclaw_twisted.http.health import HealthOut, ReadyOut
 from openclaw_twisted.http.models import ModelOut, ModelsOut
 from openclaw_twisted.http.repetition import MAX_KEY_CHARACTERS, RETRY_COUNT
+from openclaw_twisted.http.responses_answer import ResponseOut
+from openclaw_twisted.http.responses_events import RESPONSE_EVENTS
+from openclaw_twisted.http.responses_request import ResponsesRequest
 from openclaw_twisted.session_key import MAX_LENGTH
 
-__all__ = ["CHAT_SWITCH", "OPERATIONS", "Header", "Operation"]
+__all__ = ["CHAT_SWITCH", "OPERATIONS", "RESPONSES_SWITCH", "Header", "Operation"]
 
 CHAT_SWITCH = "gateway.http.endpoints.chatCompletions.enabled"
+RESPONSES_SWITCH = "gateway.http.endpoints.responses.enabled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,19 @@ _LISTED = (
         gives=_RUN,
         fails=_RUN_FAILS,
         switch=CHAT_SWITCH,
+    ),
+    Operation(
+        name="POST /v1/responses",
+        summary="Run an agent on input items",
+        description="The answer is whole, or a stream of events when the request says `stream`.",
+        reads=ResponsesRequest,
+        example={"model": "openclaw", "input": "Hello!"},
+        answers={_JSON: ResponseOut, _EVENTS: str},
+        events=RESPONSE_EVENTS,
+        takes=_CHOOSING,
+        gives=_RUN,
+        fails=(*_RUN_FAILS, errors.PreviousResponseNotFoundError),
+        switch=RESPONSES_SWITCH,
     ),
     Operation(
         name="POST /v1/embeddings",

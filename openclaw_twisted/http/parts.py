@@ -23,6 +23,7 @@ __all__ = [
     "ContentLimits",
     "Draft",
     "ImageLink",
+    "ItemPartIn",
     "PartIn",
     "TextPartIn",
     "images_in",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 IMAGES_KEY = "gateway.http.endpoints.chatCompletions.images"
-"""Where the settings of images stand."""
+"""Where the settings of images in chat requests stand."""
 
 MAX_PIXELS = 100_000_000
 MAX_DATA_HEAD_CHARACTERS = 256
@@ -48,6 +49,12 @@ class TextIn(msgspec.Struct, tag_field="type", tag="text"):
 
 class InputTextIn(msgspec.Struct, tag_field="type", tag="input_text"):
     """A text part as the Responses API writes it."""
+
+    text: str
+
+
+class OutputTextIn(msgspec.Struct, tag_field="type", tag="output_text"):
+    """A text part of an earlier answer as the Responses API writes it."""
 
     text: str
 
@@ -71,8 +78,30 @@ class ImageIn(msgspec.Struct, tag_field="type", tag="image_url"):
     image_url: ImageUrl
 
 
+class InputImageIn(msgspec.Struct, tag_field="type", tag="input_image"):
+    """An image part as the Responses API writes it."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class ReasoningTextIn(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+    """What an earlier answer's model was thinking, which is not told to the model again."""
+
+
+class InputFileIn(msgspec.Struct, tag_field="type", tag="input_file"):
+    """A file, which is refused: no model here is given files."""
+
+
 PartIn = TextIn | InputTextIn | RefusalIn | ImageIn
+"""A part of a chat message."""
+
 TextPartIn = TextIn | InputTextIn
+"""A part of a message that holds text only."""
+
+ItemPartIn = TextIn | InputTextIn | OutputTextIn | ReasoningTextIn | RefusalIn | InputImageIn | InputFileIn
+"""A part of an item of the Responses API."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +136,18 @@ class Draft(Message, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ContentLimits:
-    """How many images a request may bring, how large in bytes once decoded, and of which kinds."""
+    """How many images a request may bring, how large in bytes once decoded, and of which kinds.
+
+    `max_links` bounds those given by address. `key` is where the settings stand, `param` the part of the
+    request that holds the images.
+    """
 
     images: ImagesSettings
     max_images: int
     max_total_bytes: int
+    max_links: int | None = None
+    key: str = IMAGES_KEY
+    param: str = "messages"
 
     def check_total(self, messages: Sequence[Message]) -> None:
         """Raise `InvalidRequestError` when the images of all messages are too many or too large together.
@@ -122,7 +158,14 @@ class ContentLimits:
         if len(images) > self.max_images:
             raise InvalidRequestError(
                 f"A request may hold {self.max_images} images, this one holds {len(images)}.",
-                param="messages",
+                param=self.param,
+            )
+        links = sum(isinstance(image, ImageLink) for image in images)
+        if self.max_links is not None and links > self.max_links:
+            raise InvalidRequestError(
+                f"A request may hold {self.max_links} images by address, this one holds {links}. "
+                "Send them as data: URIs.",
+                param=self.param,
             )
         if sum(map(known_size, images)) > self.max_total_bytes:
             raise self.total_exceeded()
@@ -131,7 +174,7 @@ class ContentLimits:
         """Return the error of a request whose images are too large together."""
         return InvalidRequestError(
             f"The images together exceed {self.max_total_bytes} bytes. Send fewer or smaller ones.",
-            param="messages",
+            param=self.param,
         )
 
     def media_type(self, image: bytes, param: str, *, declared: str | None = None) -> str:
@@ -156,23 +199,20 @@ class ContentLimits:
         raise _wrong_type(allowed, param)
 
 
-def read_content(given: str | Sequence[PartIn] | None, path: str, limits: ContentLimits) -> Content:
+def read_content(
+    given: str | Sequence[PartIn | ItemPartIn] | None, path: str, limits: ContentLimits
+) -> Content:
     """Return a message's content: text as text, parts as parts; absent content is empty text.
 
-    Raises `InvalidRequestError` for images that are not taken. Nothing is fetched here.
+    Raises `InvalidRequestError` for images and files that are not taken. Nothing is fetched here.
     """
     if given is None:
         return ""
     if isinstance(given, str):
         return given
-    if not any(isinstance(part, ImageIn) for part in given):
-        return "".join(_text(part) for part in given if not isinstance(part, ImageIn))
-    return tuple(
-        _image(part.image_url, f"{path}[{at}].image_url.url", limits)
-        if isinstance(part, ImageIn)
-        else TextPart(_text(part))
-        for at, part in enumerate(given)
-    )
+    parts = tuple(_part(part, f"{path}[{at}]", limits) for at, part in enumerate(given))
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    return "".join(texts) if len(texts) == len(parts) else parts
 
 
 def with_content(message: Message, content: Content) -> Message:
@@ -209,8 +249,26 @@ def _decoded_size(data: str) -> int:
     return len(data) // 4 * 3 - data[-2:].count("=")
 
 
-def _text(part: TextIn | InputTextIn | RefusalIn) -> str:
-    return part.refusal if isinstance(part, RefusalIn) else part.text
+def _part(part: PartIn | ItemPartIn, path: str, limits: ContentLimits) -> Part | ImageLink:
+    match part:
+        case ReasoningTextIn():
+            return TextPart("")
+        case RefusalIn():
+            return TextPart(part.refusal)
+        case ImageIn():
+            return _image(part.image_url, f"{path}.image_url.url", limits)
+        case InputImageIn():
+            if part.image_url is None:
+                raise InvalidRequestError(
+                    "Give the image as image_url: files are not kept here.", param=f"{path}.image_url"
+                )
+            return _image(ImageUrl(part.image_url, part.detail), f"{path}.image_url", limits)
+        case InputFileIn():
+            raise InvalidRequestError(
+                "Files are not taken. Send what they say as text, or their pages as images.", param=path
+            )
+        case _:
+            return TextPart(part.text)
 
 
 def _image(image: ImageUrl, param: str, limits: ContentLimits) -> ImagePart | ImageLink:
@@ -223,7 +281,7 @@ def _image(image: ImageUrl, param: str, limits: ContentLimits) -> ImagePart | Im
     if not limits.images.allow_url:
         raise InvalidRequestError(
             "Images are not fetched from addresses. Send them as data: URIs in base64, "
-            f"or have {IMAGES_KEY}.allowUrl set to true.",
+            f"or have {limits.key}.allowUrl set to true.",
             param=param,
         )
     address = read_address(image.url)

@@ -12,7 +12,7 @@ from openclaw_twisted.http.health import Health
 from openclaw_twisted.http.home import Home
 from openclaw_twisted.http.models import ModelList, OneModel
 from openclaw_twisted.http.openapi import Document
-from openclaw_twisted.http.operations import CHAT_SWITCH
+from openclaw_twisted.http.operations import CHAT_SWITCH, RESPONSES_SWITCH
 
 __all__ = ["Endpoints", "routes"]
 
@@ -22,6 +22,7 @@ class Endpoints:
     """The endpoints that need more than settings."""
 
     chat: Endpoint
+    responses: Endpoint
     embeddings: Endpoint
     metrics: Endpoint
     ready: Endpoint
@@ -29,29 +30,41 @@ class Endpoints:
 
 def routes(settings: Settings, directory: Directory, endpoints: Endpoints) -> tuple[Route, ...]:
     """Return every route."""
-    options = settings.gateway.http.endpoints.chat_completions
-    off = None if options.enabled else f"This endpoint is off. Set {CHAT_SWITCH} to true to switch it on."
+    chat = settings.gateway.http.endpoints.chat_completions
+    responses = settings.gateway.http.endpoints.responses
+    chat_off, responses_off = _off(CHAT_SWITCH, chat.enabled), _off(RESPONSES_SWITCH, responses.enabled)
+    models_off = chat_off if not responses.enabled else None
     health = Health()
     return (
         Route(
             name="POST /v1/chat/completions",
             endpoint=endpoints.chat,
-            max_body_bytes=options.max_body_bytes,
-            disabled_because=off,
+            max_body_bytes=chat.max_body_bytes,
+            disabled_because=chat_off,
+        ),
+        Route(
+            name="POST /v1/responses",
+            endpoint=endpoints.responses,
+            max_body_bytes=responses.max_body_bytes,
+            disabled_because=responses_off,
         ),
         Route(
             name="POST /v1/embeddings",
             endpoint=endpoints.embeddings,
-            max_body_bytes=options.max_body_bytes,
-            disabled_because=off,
+            max_body_bytes=chat.max_body_bytes,
+            disabled_because=chat_off,
         ),
-        Route(name="GET /v1/models", endpoint=ModelList(directory), disabled_because=off),
-        Route(name="GET /v1/models/{id}", endpoint=OneModel(directory, options), disabled_because=off),
+        Route(name="GET /v1/models", endpoint=ModelList(directory), disabled_because=models_off),
+        Route(name="GET /v1/models/{id}", endpoint=OneModel(directory, chat), disabled_because=models_off),
         Route(name="GET /health", endpoint=health),
         Route(name="GET /healthz", endpoint=health),
         Route(name="GET /ready", endpoint=endpoints.ready),
         Route(name="GET /readyz", endpoint=endpoints.ready),
         Route(name="GET /metrics", endpoint=endpoints.metrics, open_to_this_machine=settings.metrics.public),
         Route(name="GET /openapi.json", endpoint=Document()),
-        Route(name="GET /", endpoint=Home(options.enabled)),
+        Route(name="GET /", endpoint=Home(settings.gateway.http.endpoints)),
     )
+
+
+def _off(switch: str, enabled: bool) -> str | None:
+    return None if enabled else f"This endpoint is off. Set {switch} to true to switch it on."

@@ -28,6 +28,8 @@ from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.public_addresses import IPAddress
+from openclaw_twisted.http.response_chain import ResponseChain
+from openclaw_twisted.http.responses import Responses, response_limits
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.site import GatewaySite
@@ -58,7 +60,7 @@ class LoopbackDoor:
         auth = {
             "gateway": {
                 "auth": {"token": self.TOKEN},
-                "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
+                "http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}},
             }
         }
         defaults = {"agents": {"defaults": {"model": "scripted/m"}}}
@@ -73,8 +75,16 @@ class LoopbackDoor:
         self.metrics = Metrics(agents=self.directory.ids, versions={"version": __version__})
         self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor, observe=self.metrics.run_ended)
         rules = self._doorkeeping(reactor)
+        agent_runs = AgentRuns(
+            self.runs.runner,
+            self.directory,
+            gateway,
+            clock=reactor,
+            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
+        )
         endpoints = Endpoints(
-            chat=self._chat(reactor),
+            chat=self._chat(reactor, agent_runs),
+            responses=self._responses(reactor, agent_runs),
             embeddings=EmbeddingsEndpoint(embedder),
             metrics=Scrape(self.metrics.registry),
             ready=Ready(lambda: self.failing, rules),
@@ -109,19 +119,23 @@ class LoopbackDoor:
         """The port in use."""
         return int(self._port.getHost().port)
 
-    def _chat(self, clock: IReactorTime) -> ChatCompletions:
+    def _chat(self, clock: IReactorTime, runs: AgentRuns) -> ChatCompletions:
         limits = limits_of(self.settings.gateway.http.endpoints.chat_completions)
-        return ChatCompletions(
-            runs=AgentRuns(
-                self.runs.runner,
-                self.directory,
-                self.settings.gateway,
-                clock=clock,
-                timeout_seconds=self.settings.agents.defaults.timeout_seconds,
-            ),
+        images = ImageFetcher(clock, limits, may_connect=self.may_connect)
+        return ChatCompletions(runs=runs, images=images, now=self.now)
+
+    def _responses(self, clock: IReactorTime, runs: AgentRuns) -> Responses:
+        limits = response_limits(self.settings.gateway.http.endpoints)
+        return Responses(
+            runs=runs,
+            chain=ResponseChain(self.runs.store, self.runs.runner),
             images=ImageFetcher(clock, limits, may_connect=self.may_connect),
-            now=lambda: 1_700_000_000.5,
+            now=self.now,
         )
+
+    def now(self) -> float:
+        """Return the time of every answer, in seconds since the epoch."""
+        return 1_700_000_000.5
 
     def may_connect(self, address: IPAddress) -> bool:
         """Allow images from this machine alone: a test has nowhere else to fetch from."""

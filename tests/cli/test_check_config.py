@@ -20,6 +20,7 @@ class CheckConfigTests(CommandTestCase):
                 "  bind      loopback",
                 "  auth      token, made at the first start",
                 "  endpoint  /v1/chat/completions is on",
+                "  responses /v1/responses is off; set gateway.http.endpoints.responses.enabled",
                 "  agents    main (default)",
                 "  model     not set: a configured provider's first one, else the local one",
             ],
@@ -30,6 +31,7 @@ class CheckConfigTests(CommandTestCase):
         said = self.succeed("check-config")
         self.assertIn("ok: there is no configuration file", said)
         self.assertIn("endpoint  /v1/chat/completions is off; set", said)
+        self.assertIn("responses /v1/responses is off; set gateway.http.endpoints.responses.enabled", said)
         self.assertFalse(self.state.exists())
 
     def test_all_problems_are_told_and_no_secret(self) -> None:
@@ -61,6 +63,7 @@ class CheckConfigTests(CommandTestCase):
                 "tls": False,
                 "authMode": "token",
                 "chatCompletions": False,
+                "responses": False,
                 "agents": ["main"],
                 "defaultAgent": "main",
                 "defaultModel": None,

@@ -18,6 +18,7 @@ from openclaw_twisted.boundaries import Embedder, Provider
 from openclaw_twisted.testing import LoopbackDoor, real_reactor
 
 HELLO = {"model": "openclaw", "messages": [{"role": "user", "content": "hi"}]}
+HELLO_RESPONSE = {"model": "openclaw", "input": "hi"}
 
 
 def plain(headers: Headers) -> dict[str, str]:
@@ -124,9 +125,18 @@ class DoorCase(TestCase):
         return await self.ask("POST", "/v1/chat/completions", headers=headers, body=HELLO | more)
 
     async def stream(self, headers: dict[str, str] | None = None, **more: Any) -> tuple[Any, Events]:
-        body = json.dumps(HELLO | {"stream": True} | more).encode()
+        return await self.events("/v1/chat/completions", HELLO | {"stream": True} | more, headers)
+
+    async def respond(self, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+        return await self.ask("POST", "/v1/responses", headers=headers, body=HELLO_RESPONSE | more)
+
+    async def respond_stream(self, headers: dict[str, str] | None = None, **more: Any) -> tuple[Any, Events]:
+        return await self.events("/v1/responses", HELLO_RESPONSE | {"stream": True} | more, headers)
+
+    async def events(self, path: str, body: Any, headers: dict[str, str] | None) -> tuple[Any, Events]:
+        """Ask for a stream; returns the response and its events."""
         response = await self._client.post(
-            self.url("/v1/chat/completions"), headers=self.headers(headers), data=body, unbuffered=True
+            self.url(path), headers=self.headers(headers), data=json.dumps(body).encode(), unbuffered=True
         )
         events = Events()
         response.deliverBody(events)

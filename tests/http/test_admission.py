@@ -237,7 +237,8 @@ class Order(DoorCase):
         self.assertGreaterEqual(seen, 8)
 
     async def test_a_disabled_endpoint_names_its_key(self) -> None:
-        self.open(settings={"gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": False}}}}})
+        off = {"enabled": False}
+        self.open(settings={"gateway": {"http": {"endpoints": {"chatCompletions": off, "responses": off}}}})
         for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
             answer = await self.ask(method, path, body={} if method == "POST" else None)
             self.assertEqual(answer.status, 404)

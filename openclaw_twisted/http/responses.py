@@ -1,0 +1,60 @@
+"""POST /v1/responses: a request becomes a run; the run's events become the response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openclaw_twisted.config.settings import EndpointsSettings
+from openclaw_twisted.http.agent_runs import AgentRuns, end_of
+from openclaw_twisted.http.endpoint import Call, Reply
+from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.parts import ContentLimits
+from openclaw_twisted.http.response_chain import ResponseChain
+from openclaw_twisted.http.responses_answer import new_response
+from openclaw_twisted.http.responses_request import parse
+from openclaw_twisted.http.responses_stream import ResponseEncoder, whole_response
+
+__all__ = ["Responses", "response_limits"]
+
+IMAGES_KEY = "gateway.http.endpoints.responses.images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """The endpoint; `now` gives seconds since the epoch."""
+
+    runs: AgentRuns
+    chain: ResponseChain
+    images: ImageFetcher
+    now: Callable[[], float]
+
+    async def __call__(self, call: Call) -> Reply | None:
+        """Answer whole, or in events when the request says `stream`."""
+        asked, conversation = parse(call.body, self.images.limits)
+        target = self.runs.target(call, model=asked.model, user=asked.user)
+        run = await self.runs.run(
+            call,
+            target,
+            conversation,
+            images=self.images,
+            placing=lambda: self.chain.place(target, asked.previous_response_id, stored=asked.stored),
+        )
+        response = new_response(asked, run_id=run.request.run_id, model=target.model_echo, now=self.now())
+        if not asked.stream:
+            await end_of(run)
+            return Reply(body=whole_response(response, run), headers=self.runs.headers(run))
+        await self.runs.stream(call, run, ResponseEncoder(response))
+        return None
+
+
+def response_limits(settings: EndpointsSettings) -> ContentLimits:
+    """Return what the settings allow a request to bring; how many images stands with the chat endpoint's."""
+    return ContentLimits(
+        settings.responses.images,
+        max_images=settings.chat_completions.max_image_parts,
+        max_total_bytes=settings.chat_completions.max_total_image_bytes,
+        max_links=settings.responses.max_url_parts,
+        key=IMAGES_KEY,
+        param="input",
+    )
