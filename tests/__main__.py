@@ -61,6 +61,10 @@ def main(arguments: list[str]) -> int:
     if options.installed and source == CHECKOUT / "openclaw_twisted":
         print("This is the checkout's package. Install the wheel (pip install .) to use --installed.")
         return 1
+    if "tests" in options.names:
+        print(
+            "tests/clients, the tests with real clients, are not among these: tox -e clients,clients-openai1"
+        )
     suite = TestLoader().loadByNames(options.names, recurse=True)
     loaded = suite.countTestCases()
     result = cast("Tally", TrialRunner(Tally).run(suite))

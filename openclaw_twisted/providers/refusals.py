@@ -57,7 +57,8 @@ def refusal(
                 f"The gateway's credentials for provider {name} were refused ({status}). Check its apiKey."
             )
         case 400 | 413 | 422 if _TOO_LONG.search(said):
-            return ContextLengthError(f"{name} refused the request{words}")
+            # LangChain knows this error by its code, and looks for that in the message.
+            return ContextLengthError(f"{name} refused the request ({ContextLengthError.code}){words}")
         case 408 | 504:
             return UpstreamTimeoutError(f"{name} timed out ({status}){words}")
         case 429:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from openclaw_twisted.testing import real_reactor
 
-__all__ = ["GatewayProcess", "configuration", "free_port"]
+__all__ = ["TOKEN", "GatewayProcess", "command_line", "configuration", "environment", "free_port"]
 
 TOKEN = "a-token-for-tests-only"
 
@@ -42,6 +42,23 @@ def configuration(base_url: str, port: int) -> dict[str, Any]:
     }
 
 
+def command_line(config: Path, *more: str) -> list[str]:
+    """Return what starts a gateway with the file `config`; `more` are options of `twistd`."""
+    return [
+        *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+        *("-n", "--pidfile=", *more, "openclaw-gateway", "--config", str(config)),
+    ]
+
+
+def environment(state_dir: Path) -> dict[str, str]:
+    """Return ours for a gateway: the same places to import from, none of our own gateway's settings."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW")}  # noqa: TID251
+    return environ | {
+        "OPENCLAW_STATE_DIR": str(state_dir),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+
+
 class GatewayProcess(ProcessProtocol):
     """The process: `ready` fires with the text it printed, `ended` with its exit code."""
 
@@ -55,17 +72,12 @@ class GatewayProcess(ProcessProtocol):
         path = folder / "openclaw.json"
         path.write_text(config if isinstance(config, str) else json.dumps(config))
         path.chmod(0o600)
-        command = [
-            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-            *("-n", "--pidfile=", *more, "openclaw-gateway", "--config", str(path)),
-        ]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW")}  # noqa: TID251
-        environ |= {
-            "OPENCLAW_STATE_DIR": str(self.state_dir),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
         self.process = real_reactor().spawnProcess(
-            self, sys.executable, command, env=environ, path=str(folder)
+            self,
+            sys.executable,
+            command_line(path, *more),
+            env=environment(self.state_dir),
+            path=str(folder),
         )
 
     def outReceived(self, data: bytes) -> None:

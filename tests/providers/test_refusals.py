@@ -38,7 +38,9 @@ class Meaning(SynchronousTestCase):
             b'{"error":{"code":400,"message":"the request exceeds the available context size"}}',
             b'{"message":"prompt is too long: 9 tokens"}',
         ):
-            self.assertIsInstance(refusal("p", 400, said), errors.ContextLengthError, said)
+            error = refusal("p", 400, said)
+            self.assertIsInstance(error, errors.ContextLengthError, said)
+            self.assertIn("context_length_exceeded", error.message)
 
     def test_the_providers_words_in_every_common_shape(self) -> None:
         for said in (

@@ -1,0 +1,85 @@
+"""`langchain-openai`: its chat model, with chat completions."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+
+from tests.clients import contract
+from tests.clients.contract import ANYBODY, Asking, Reply, Temperature
+
+__all__ = ["ChatTests"]
+
+
+class ChatTests(contract.ListsModels):
+    errors = {  # noqa: RUF012
+        "a wrong key": "OpenAIAuthenticationError",
+        "an unknown model": "OpenAIModelNotFoundError",
+        "a refusal": "OpenAIInvalidRequestError",
+        "a long conversation": "OpenAIContextOverflowError",
+        "a rate limit": "OpenAIRateLimitError",
+        "an overloaded provider": "OpenAIAPIError",
+        "an unreachable provider": "OpenAIAPIError",
+        "a silent provider": "OpenAIAPIError",
+    }
+    broken = "APIError"
+
+    def model(self, asking: Asking = ANYBODY) -> Any:
+        return ChatOpenAI(
+            model=asking.model,
+            base_url=self.stage.base_url,
+            api_key=asking.key,
+            max_retries=asking.retries,
+            default_headers=asking.headers,
+            model_kwargs={"user": asking.user} if asking.user else {},
+            timeout=20,
+        )
+
+    def models(self) -> list[str]:
+        return [model.id for model in self.model().root_client.models.list()]
+
+    def ask(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        return reply_of(self.model(asking).invoke(prompt))
+
+    def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        whole = AIMessageChunk("")
+        pieces = []
+        for chunk in self.model(asking).stream(prompt, stream_usage=True):
+            pieces.append(chunk.text)
+            whole += chunk
+        return reply_of(whole, *pieces)
+
+    def loop(self, prompt: str) -> str:
+        tool_of_ours = tool(contract.weather)
+        model = self.model().bind_tools([tool_of_ours])
+        messages: list[Any] = [("user", prompt)]
+        while True:
+            answer = model.invoke(messages)
+            if not answer.tool_calls:
+                return str(answer.text)
+            messages += [answer, *map(tool_of_ours.invoke, answer.tool_calls)]
+
+    def forced(self, prompt: str) -> tuple[str, Any]:
+        answer = self.model().bind_tools([tool(contract.weather)], tool_choice="weather").invoke(prompt)
+        (call,) = answer.tool_calls
+        return call["name"], call["args"]
+
+    def structured(self, prompt: str) -> Any:
+        return self.model().with_structured_output(Temperature).invoke(prompt).model_dump()
+
+    def abandon(self, prompt: str) -> float:
+        chunks = self.model().stream(prompt)
+        next(chunk for chunk in chunks if chunk.text)
+        left = time.monotonic()
+        chunks.close()
+        return left
+
+
+def reply_of(message: AIMessage, *pieces: str) -> Reply:
+    counts = message.usage_metadata
+    assert counts is not None
+    return Reply(str(message.text), pieces=pieces, tokens=(counts["input_tokens"], counts["output_tokens"]))

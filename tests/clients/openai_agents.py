@@ -1,0 +1,102 @@
+"""`openai-agents`: agents with its chat completions model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, Runner, ToolCallItem, function_tool
+from openai import AsyncOpenAI
+
+from tests.clients import contract, openai_async
+from tests.clients.contract import ANYBODY, OPENAI_ERRORS, Asking, Reply, Temperature
+
+__all__ = ["ChatTests"]
+
+T = TypeVar("T")
+
+
+class ChatTests(contract.ListsModels):
+    errors = OPENAI_ERRORS
+    broken = "APIError"
+
+    def using(
+        self,
+        work: Callable[[Agent[Any]], Awaitable[T]],
+        asking: Asking = ANYBODY,
+        *,
+        tool_choice: str | None = None,
+        **more: Any,
+    ) -> T:
+        """Return what `work` makes of an agent."""
+        settings = ModelSettings(
+            extra_headers=asking.headers,
+            extra_body={"user": asking.user} if asking.user else None,
+            include_usage=True,
+            tool_choice=tool_choice,
+        )
+
+        def work_with(client: AsyncOpenAI) -> Awaitable[T]:
+            model = OpenAIChatCompletionsModel(asking.model, client)
+            return work(Agent(name="Ann's", model=model, model_settings=settings, **more))
+
+        return openai_async.using(self.stage, asking, work_with)
+
+    def models(self) -> list[str]:
+        return openai_async.using(self.stage, ANYBODY, openai_async.models)
+
+    def ask(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        return reply_of(self.using(lambda agent: Runner.run(agent, prompt), asking))
+
+    def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        async def streamed(agent: Agent[Any]) -> Reply:
+            result = Runner.run_streamed(agent, prompt)
+            pieces = [text async for text in texts(result)]
+            return reply_of(result, *pieces)
+
+        return self.using(streamed, asking)
+
+    def loop(self, prompt: str) -> str:
+        tools = [function_tool(contract.weather)]
+        return str(self.using(lambda agent: Runner.run(agent, prompt), tools=tools).final_output)
+
+    def forced(self, prompt: str) -> tuple[str, Any]:
+        result = self.using(
+            lambda agent: Runner.run(agent, prompt),
+            tool_choice="weather",
+            tools=[function_tool(contract.weather)],
+            tool_use_behavior="stop_on_first_tool",
+        )
+        (call,) = [item.raw_item for item in result.new_items if isinstance(item, ToolCallItem)]
+        return call.name, json.loads(call.arguments)
+
+    def structured(self, prompt: str) -> Any:
+        result = self.using(lambda agent: Runner.run(agent, prompt), output_type=Temperature)
+        return result.final_output.model_dump()
+
+    def abandon(self, prompt: str) -> float:
+        async def abandoned(agent: Agent[Any]) -> float:
+            result = Runner.run_streamed(agent, prompt)
+            await anext(texts(result))
+            left = time.monotonic()
+            result.cancel()
+            async for _rest in result.stream_events():
+                pass
+            return left
+
+        return self.using(abandoned)
+
+
+async def texts(result: Any) -> AsyncIterator[str]:
+    """Yield the pieces of text of a streamed run."""
+    async for event in result.stream_events():
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+            yield event.data.delta
+
+
+def reply_of(result: Any, *pieces: str) -> Reply:
+    counts = result.context_wrapper.usage
+    tokens = (counts.input_tokens, counts.output_tokens)
+    return Reply(str(result.final_output), pieces=pieces, tokens=tokens)
