@@ -129,7 +129,7 @@ class Gateway(Service):
         )
         self.metrics.watch_keys(self._remote.providers, self._remote.standing)
         everybody: dict[str, Provider] = {
-            LOCAL: Local(reactor, self._model),
+            LOCAL: Local(reactor, self._model, loaded.settings.models.local),
             **self._remote.providers,
             **(providers or {}),
         }

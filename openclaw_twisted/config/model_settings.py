@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from openclaw_twisted.config.quantities import Count, Seconds
+from openclaw_twisted.config.quantities import Count, CountOrNone, Seconds
 from openclaw_twisted.config.secret import Secret
 
 __all__ = [
@@ -101,6 +101,12 @@ class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     compat: Annotated[CompatSettings, Meta(description="Where its API differs from OpenAI's.")] = (
         CompatSettings()
     )
+    max_concurrent: Annotated[Count | None, Meta(description="Its answers at a time; unset is no limit.")] = (
+        None
+    )
+    max_queued: Annotated[
+        CountOrNone, Meta(description="Requests that may wait for one of them; more are answered 503.")
+    ] = 32
 
 
 class ProviderRequestSettings(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -138,6 +144,12 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         Seconds | None,
         Meta(description="How long the answer may then pause; unset is as `timeoutSeconds`, else 120."),
     ] = None
+    max_concurrent: Annotated[
+        Count | None, Meta(description="Answers of all its models at a time; unset is no limit.")
+    ] = None
+    max_queued: Annotated[
+        CountOrNone, Meta(description="Requests that may wait for one of them; more are answered 503.")
+    ] = 32
     max_tokens: Annotated[
         Count | None, Meta(description="The most tokens of one answer, unless the model has its own limit.")
     ] = None
@@ -164,6 +176,9 @@ class LocalModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         int, Meta(ge=256, description="Tokens of context for each answer at a time.")
     ] = 8192
     parallel: Annotated[Count, Meta(le=64, description="Answers at a time.")] = 2
+    max_queued: Annotated[
+        CountOrNone, Meta(description="Requests that may wait for one of them; more are answered 503.")
+    ] = 32
     threads: Annotated[Count | None, Meta(description="Threads to compute on; unset is all cores.")] = None
 
 

@@ -18,6 +18,7 @@ from openclaw_twisted.config.settings import CompatSettings, ModelSettings, Prov
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
+from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
@@ -99,6 +100,7 @@ class _Way:
     """How a model is asked: with which keys, through which API, and with what the request leaves open."""
 
     access: Access | None
+    capacities: Sequence[Capacity]
     api: Provider
     params: Mapping[str, Any]
     max_tokens: int | None
@@ -135,20 +137,33 @@ class _Remote:
         way.api.check(model)
         if way.access is not None:
             way.access.check()
+        for capacity in way.capacities:
+            capacity.check()
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
-        """Ask the model in its way."""
+        """Ask the model in its way, when there is a place."""
         way = self._ways.get(request.model, self._otherwise)
+        entered: list[Capacity] = []
+        try:
+            for capacity in way.capacities:
+                await capacity.enter()
+                entered.append(capacity)
+            async with aclosing(self._answer(way, request)) as batches:
+                async for events in batches:
+                    yield events
+        finally:
+            for capacity in reversed(entered):
+                capacity.leave()
+
+    def _answer(self, way: _Way, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         answer = way.api.respond(replace(request, sampling=way.completed(request.sampling)))
-        if (seconds := self._timeout_seconds) is not None:
-            words = (
-                f"{self._id} took longer than {seconds:g} s for an answer. Try again, or allow it more in "
-                f"models.providers.{self._id}.timeoutSeconds."
-            )
-            answer = within(answer, seconds, clock=self._clock, words=words)
-        async with aclosing(answer) as batches:
-            async for events in batches:
-                yield events
+        if (seconds := self._timeout_seconds) is None:
+            return answer
+        words = (
+            f"{self._id} took longer than {seconds:g} s for an answer. Try again, or allow it more in "
+            f"models.providers.{self._id}.timeoutSeconds."
+        )
+        return within(answer, seconds, clock=self._clock, words=words)
 
 
 class _Unavailable:
@@ -186,6 +201,7 @@ class _Ways:
         self._observe = observe
         self._credentials: dict[str, list[Credential]] = {}
         self._accesses: list[Access] = []
+        self._capacity = _capacity(given, provider_id, f"models.providers.{provider_id}")
 
     def standings(self) -> Sequence[str]:
         """Return how the keys stand, on each way."""
@@ -196,8 +212,11 @@ class _Ways:
         given = self._given
         base_url, api = model.base_url or given.base_url, model.api or given.api
         access = self.access(base_url) if base_url is not None else None
+        limit = _capacity(model, f'Model "{model.id}" of {self._id}', f"models.providers.{self._id}.models")
         return _Way(
             access=access,
+            # the model's first: who waits for it must not hold a place that other models could use
+            capacities=tuple(capacity for capacity in (limit, self._capacity) if capacity is not None),
             api=_api(access, api, self._id, given, model),
             params={**given.params, **model.params},
             max_tokens=model.max_tokens or given.max_tokens,
@@ -221,6 +240,12 @@ class _Ways:
         )
         self._accesses.append(access)
         return access
+
+
+def _capacity(given: ProviderSettings | ModelSettings, name: str, path: str) -> Capacity | None:
+    if given.max_concurrent is None:
+        return None
+    return Capacity(given.max_concurrent, given.max_queued, name=name, key=f"{path}.maxQueued")
 
 
 def _api(

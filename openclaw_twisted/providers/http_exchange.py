@@ -241,7 +241,6 @@ class Exchange(Protocol):
         """Tell who waits that nothing more will come."""
         waiter, response = self._waiter, self._response
         self._request = self._waiter = self._response = None
-        self._gone(self)
         if waiter is not None:
             kind = ResponseFailed if self._head_bytes else ResponseNeverReceived
             waiter.errback(kind([reason]))
@@ -249,6 +248,9 @@ class Exchange(Protocol):
             # Without a length and without chunks the end of the connection is the end of the body.
             whole = reason.check(ConnectionDone) and self._ends_with_connection(response)
             response.end(Failure(PotentialDataLoss() if whole else ResponseFailed([reason])))
+        self._gone(
+            self
+        )  # last: whoever waits for all to be gone may then cancel those who wait for an answer
 
     # What the parser says, in the order in which it reads.
 

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ImagePart, ToolSpec
 from openclaw_twisted.errors import AgentNotFoundError, InvalidRequestError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.embedded import LocalEndpoint
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.tool_repair import repair_tool_call
@@ -23,6 +25,7 @@ from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
 __all__ = ["LOCAL", "Local"]
 
+NAME = "The local model"
 LOCAL = "local"
 """The provider's id: its models are asked for as `local/<model>`."""
 
@@ -47,11 +50,15 @@ class Served(Protocol):
 class Local:
     """Answers with the model that runs on this machine."""
 
-    def __init__(self, reactor: Any, model: Served) -> None:
+    def __init__(self, reactor: Any, model: Served, settings: LocalModelSettings) -> None:
         self._model = model
+        # llama.cpp lets any number of requests wait.
+        self._capacity = Capacity(
+            settings.parallel, settings.max_queued, name=NAME, key="models.providers.local.maxQueued"
+        )
         # The server closes each connection after its answer, so keeping any would only cost a failed try.
         agent = make_agent(reactor, TIMEOUTS, persistent=False)
-        self._upstream = Upstream(reactor, agent, name="The local model", timeouts=TIMEOUTS)
+        self._upstream = Upstream(reactor, agent, name=NAME, timeouts=TIMEOUTS)
 
     def check(self, model: str) -> None:
         """Raise what keeps the local model from answering, or that it is another one."""
@@ -61,24 +68,29 @@ class Local:
                 "openclaw-gateway local use NAME-or-FILE, then restart."
             )
         self._model.check()
+        self._capacity.check()
 
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
-        """Wait until the model is loaded, then yield its answer."""
+        """Wait until the model is loaded and has a place, then yield its answer."""
         self.check(request.model)
         _refuse_images(request)
-        endpoint = await self._model.endpoint()
-        server = OpenAICompletions(
-            self._upstream,
-            name="The local model",
-            base_url=endpoint.base_url,
-            headers={"authorization": f"Bearer {endpoint.api_key}"},
-        )
-        question = _as_llama_takes_it(request, endpoint.model)
-        tools = question.tools if question.tool_choice != "none" else ()
-        suspicion = _Suspicion(tools)
-        async with aclosing(server.respond(question)) as answer:
-            async for events in answer:
-                yield suspicion.sift(events) if tools else events
+        await self._capacity.enter()
+        try:
+            endpoint = await self._model.endpoint()
+            server = OpenAICompletions(
+                self._upstream,
+                name=NAME,
+                base_url=endpoint.base_url,
+                headers={"authorization": f"Bearer {endpoint.api_key}"},
+            )
+            question = _as_llama_takes_it(request, endpoint.model)
+            tools = question.tools if question.tool_choice != "none" else ()
+            suspicion = _Suspicion(tools)
+            async with aclosing(server.respond(question)) as answer:
+                async for events in answer:
+                    yield suspicion.sift(events) if tools else events
+        finally:
+            self._capacity.leave()
 
 
 class _Suspicion:

@@ -19,6 +19,7 @@ from hyperlink import EncodedURL
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionClosed,
     ConnectionLost,
     DNSLookupError,
@@ -339,6 +340,8 @@ class Upstream:
                 if tries_left and isinstance(reason, ConnectionClosed):
                     continue
                 raise self._unreachable(reason) from None
+            except ConnectingCancelledError:
+                raise CancelledError from None
             except (*_UNREACHABLE, ResponseFailed) as error:
                 raise self._unreachable(_innermost(error)) from None
             answer_body = Body(self._clock, self._timeouts, name=self._name, sent_at=sent_at)

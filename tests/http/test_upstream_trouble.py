@@ -51,7 +51,12 @@ class TroubleCase(DoorCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
 
     def open_door(
-        self, base_url: str | None = None, *, fallback: str | None = None, patience_seconds: float = 5
+        self,
+        base_url: str | None = None,
+        *,
+        fallback: str | None = None,
+        patience_seconds: float = 5,
+        max_concurrent: int | None = None,
     ) -> None:
         def provider(url: str) -> ProviderSettings:
             return ProviderSettings(
@@ -59,6 +64,8 @@ class TroubleCase(DoorCase):
                 api_key=Secret(KEY),
                 first_byte_timeout_seconds=patience_seconds,
                 idle_timeout_seconds=patience_seconds,
+                max_concurrent=max_concurrent,
+                max_queued=0,
             )
 
         providers = {"mock": provider(base_url or self.upstream.base_url)}
@@ -80,7 +87,7 @@ class BeforeTheFirstByte(TroubleCase):
             (status(429, retry_after="7"), 429, "upstream_rate_limited"),
             (status(500, b"<html>oops</html>"), 502, "upstream_unavailable"),
             (status(502), 502, "upstream_unavailable"),
-            (status(503, retry_after="3"), 503, "upstream_overloaded"),
+            (status(503, retry_after="9"), 503, "upstream_overloaded"),
             (status(529), 503, "upstream_overloaded"),
             (status(504), 504, "upstream_timeout"),
             (status(401, f'{{"error":"bad {KEY}"}}'.encode()), 502, "upstream_auth"),
@@ -186,6 +193,20 @@ class BeforeTheFirstByte(TroubleCase):
         _, events = await self.stream()
         self.assertNotIn("x-openclaw", "".join(await events.rest()))
         self.assertEqual((await self.chat()).headers["x-openclaw-model-used"], "mock/m")
+
+    async def test_more_than_a_provider_takes_at_a_time_is_told_at_once(self) -> None:
+        self.open_door(max_concurrent=1)
+        self.upstream.behaviour = None
+        first = Deferred.fromCoroutine(self.chat())
+        call = await self.upstream.calls.get()
+        for stream in (False, True):
+            began = time.monotonic()
+            answer = await self.chat(stream=stream)
+            self.assertEqual((answer.status, answer.error["code"]), (503, "upstream_overloaded"))
+            self.assertEqual(answer.headers["retry-after"], "5")
+            self.assertLess(time.monotonic() - began, 0.1)
+        answer_ok(call)
+        self.assertEqual((await first).status, 200)
 
     async def test_an_error_body_without_end_is_cut(self) -> None:
         self.open_door()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -14,14 +14,28 @@ from openclaw_twisted.config.parse import parse
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings, Secret
 from openclaw_twisted.config.settings import ProviderRequestSettings as RequestSettings
 from openclaw_twisted.content import Usage
-from openclaw_twisted.errors import NoProviderError, UpstreamAuthError, UpstreamError, UpstreamTimeoutError
+from openclaw_twisted.errors import (
+    NoProviderError,
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamOverloadedError,
+    UpstreamTimeoutError,
+)
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.access import Outcome
 from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, compat_of, timeouts_of
 from openclaw_twisted.providers.upstream import Timeouts
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
 
-__all__ = ["CompatTests", "KeyTests", "PatienceTests", "RequestTests", "SamplingTests", "UnavailableTests"]
+__all__ = [
+    "CapacityTests",
+    "CompatTests",
+    "KeyTests",
+    "PatienceTests",
+    "RequestTests",
+    "SamplingTests",
+    "UnavailableTests",
+]
 
 KEY = Secret("sk-the-key")
 
@@ -292,6 +306,65 @@ class UnavailableTests(ConfiguredCase):
         provider = self.provider(ModelSettings(id="m", api="ollama"))
         await self.check(provider, "m", '"ollama"')
         provider.check("other")
+
+
+class CapacityTests(ConfiguredCase):
+    """How many answers a provider, or one of its models, gives at a time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server.behaviour = None
+        self.asking: list[Deferred[UpstreamCall]] = []
+        self.addCleanup(self.give_up)
+
+    async def give_up(self) -> None:
+        for asking in self.asking:
+            asking.cancel()
+            await asking.addErrback(lambda failure: failure.trap(CancelledError))
+
+    def start(self, provider: Provider, model: str) -> Deferred[UpstreamCall]:
+        asking = Deferred.fromCoroutine(self.ask(provider, model))
+        self.asking.append(asking)
+        return asking
+
+    async def test_a_model_has_a_limit_of_its_own_within_the_providers(self) -> None:
+        provider = self.provider(
+            ModelSettings(id="small", max_concurrent=1, max_queued=1), max_concurrent=2, max_queued=0
+        )
+        self.start(provider, "small")
+        self.start(provider, "small")  # waits for the model, without a place of the provider's
+        self.start(provider, "other")
+        models = {(await self.server.calls.get()).body["model"] for _ in range(2)}
+        self.assertEqual(models, {"small", "other"})
+        for model, key in (("small", "models.maxQueued"), ("other", "mock.maxQueued")):
+            with self.assertRaises(UpstreamOverloadedError) as caught:
+                provider.check(model)
+            self.assertIn(key, caught.exception.message)
+            await self.assertFailure(self.start(provider, model), UpstreamOverloadedError)
+
+    async def test_a_place_is_free_when_its_answer_has_ended_or_failed_or_was_given_up(self) -> None:
+        provider = self.provider(max_concurrent=1, max_queued=1)
+        ends: list[Callable[[UpstreamCall, Deferred[UpstreamCall]], object]] = [
+            lambda call, _first: self.answer(call),
+            lambda call, _first: call.answer(400),
+            lambda _call, first: first.cancel(),
+        ]
+        for end in ends:
+            first, second = self.start(provider, "m"), self.start(provider, "m")
+            first.addErrback(lambda failure: failure.trap(UpstreamError, CancelledError))
+            end(await self.server.calls.get(), first)
+            self.answer(await self.server.calls.get())
+            await second
+            provider.check("m")
+
+    async def test_cancelled_in_the_queue(self) -> None:
+        provider = self.provider(max_concurrent=1, max_queued=1)
+        first, second = self.start(provider, "m"), self.start(provider, "m")
+        self.assertRaises(UpstreamOverloadedError, provider.check, "m")
+        second.cancel()
+        await self.assertFailure(second, CancelledError)
+        provider.check("m")
+        self.assertNoResult(first)
 
 
 class PatienceTests(ConfiguredCase):

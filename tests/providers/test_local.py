@@ -6,8 +6,15 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.boundaries import ModelRequest
+from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolSpec
-from openclaw_twisted.errors import AgentNotFoundError, GatewayError, InvalidRequestError, ModelNotReadyError
+from openclaw_twisted.errors import (
+    AgentNotFoundError,
+    GatewayError,
+    InvalidRequestError,
+    ModelNotReadyError,
+    UpstreamOverloadedError,
+)
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.embedded import LocalEndpoint
 from openclaw_twisted.providers.local import Local
@@ -43,7 +50,7 @@ class Asking(TestCase):
         self.server.listen(real_reactor())
         self.addCleanup(lambda: Deferred.fromCoroutine(self.server.stop()))
         self.model = FakeModel(self.server)
-        self.local = Local(real_reactor(), self.model)
+        self.local = Local(real_reactor(), self.model, LocalModelSettings(parallel=1, max_queued=1))
 
     async def ask(self, *pieces: str, **more: Any) -> list[list[ProviderEvent]]:
         def answer(call: UpstreamCall) -> None:
@@ -94,6 +101,28 @@ class Asking(TestCase):
         await self.ask("ok", tools=tools, tool_choice=("function", "get_weather"))
         self.assertEqual([tool["function"]["name"] for tool in self.body["tools"]], ["get_weather"])
         self.assertEqual(self.body["tool_choice"], "required")
+
+    async def test_so_many_answers_at_a_time_and_so_many_in_the_queue(self) -> None:
+        request = ModelRequest(model="tiny", messages=(user("hi"),))
+
+        async def answer() -> list[ProviderEvent]:
+            return [event async for batch in self.local.respond(request) for event in batch]
+
+        first, second = Deferred.fromCoroutine(answer()), Deferred.fromCoroutine(answer())
+        call = await self.server.calls.get()
+        with self.assertRaises(UpstreamOverloadedError) as caught:
+            self.local.check("tiny")
+        self.assertIn("models.providers.local.maxQueued", caught.exception.message)
+        self.failureResultOf(Deferred.fromCoroutine(answer()), UpstreamOverloadedError)
+        self.assertNoResult(second)
+        self.assertEqual(self.server.connections, 1)
+        for done in (first, second):
+            call.stream(chunk({"content": "ok"}), chunk({}, "stop"), DONE)
+            call.end()
+            self.assertEqual(await done, [TextDelta("ok"), Finished("stop")])
+            if done is first:
+                call = await self.server.calls.get()
+        self.local.check("tiny")
 
     async def test_images_are_refused(self) -> None:
         picture = Message(role="user", content=(TextPart("what?"), ImagePart("image/png", "QUJD")))

@@ -120,7 +120,7 @@ class EngineCase(TestCase):
         fetching = Fetching(reactor, store, weights, may_fetch=False, bar=None)
         self.model = LocalModel(reactor, fetching, llama_engine(weights, chosen, ENVIRON))
         self.addCleanup(lambda: Deferred.fromCoroutine(self.model.stop()))
-        self.local = Local(reactor, self.model)
+        self.local = Local(reactor, self.model, LocalModelSettings())
 
     def write(self, content: bytes) -> Path:
         path = Path(self.mktemp()).absolute()
