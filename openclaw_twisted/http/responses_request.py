@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import decode
+from openclaw_twisted.http.body import MAX_INTEGER, decode
 from openclaw_twisted.http.conversation import (
     Conversation,
     Effort,
@@ -138,7 +138,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     user: str | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
     reasoning: ReasoningIn | None = None
     text: TextConfigIn | None = None
     tools: list[FunctionToolIn] | None = None

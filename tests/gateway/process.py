@@ -35,7 +35,7 @@ def configuration(base_url: str, port: int) -> dict[str, Any]:
         "gateway": {
             "port": port,
             "auth": {"token": TOKEN},
-            "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
+            "http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}},
         },
         "agents": {"defaults": {"model": "mock/m"}},
         "models": {"providers": {"mock": {"baseUrl": base_url, "models": [{"id": "m", "name": "m"}]}}},

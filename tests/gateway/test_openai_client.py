@@ -1,18 +1,13 @@
 """The real `openai` client against a real gateway process, with an upstream that the test plays."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
-from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
-from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
+from openclaw_twisted.testing import chunk, stream_of
+from tests.gateway.client import ClientCase
 
-T = TypeVar("T")
 HELLO: Any = [{"role": "user", "content": "hi"}]
 WEATHER: Any = {
     "type": "function",
@@ -23,39 +18,7 @@ WEATHER: Any = {
 }
 
 
-class Client(TestCase):
-    timeout = 30
-
-    def setUp(self) -> Deferred[Any]:  # type: ignore[override] # trial waits for it
-        self.asked: list[Any] = []
-        self.answers: list[list[bytes]] = []
-        self.upstream = FakeUpstream(self.answer)
-        self.upstream.listen(real_reactor())
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.upstream.stop()))
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
-        config = configuration(self.upstream.base_url, free_port())
-        config["models"]["embedding"] = "mock/small"
-        self.gateway = GatewayProcess(folder, config)
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.gateway.stop("KILL")))
-        return self.gateway.ready.addCallback(self.connect)
-
-    def connect(self, _printed: str) -> None:
-        self.client = openai.OpenAI(base_url=self.gateway.base_url, api_key=TOKEN, max_retries=0)
-        self.addCleanup(self.client.close)
-
-    def answer(self, call: UpstreamCall) -> None:
-        self.asked.append(call.body)
-        if call.path.endswith("/embeddings"):
-            call.answer(200, b'{"data":[{"index":0,"embedding":[0.5,-1.0]}]}')
-            return
-        call.stream(*(self.answers.pop(0) if self.answers else stream_of("Hel", "lo")))
-        call.end()
-
-    def do(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do something with the client, which blocks, in a thread."""
-        return deferToThread(work)
-
+class Client(ClientCase):
     async def test_plain(self) -> None:
         answer = await self.do(lambda: self.client.chat.completions.create(model="openclaw", messages=HELLO))
         self.assertEqual(answer.choices[0].message.content, "Hello")
