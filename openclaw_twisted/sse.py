@@ -39,7 +39,8 @@ class Decoder:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._tail = b""
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
         self._data: list[bytes] = []
         self._size = 0
         self._at_start = True
@@ -49,33 +50,51 @@ class Decoder:
 
         Raises `EventTooLargeError` when a single event exceeds the limit.
         """
-        buffer = self._tail + chunk if self._tail else chunk
-        if self._at_start:
-            if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
-                self._tail = buffer
+        if self._tail:
+            if self._may_wait(chunk):
+                self._keep(chunk)
+                self._grow(0)
                 return []
-            buffer = buffer.removeprefix(_BOM)
+            chunk = b"".join((*self._tail, chunk))
+            self._tail.clear()
+            self._tail_bytes = 0
+        if self._at_start:
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                self._keep(chunk)
+                return []
+            chunk = chunk.removeprefix(_BOM)
             self._at_start = False
-        if b"\r" in buffer:
-            return self._feed_with_carriage_returns(buffer)
-        lines = buffer.split(b"\n")
-        self._tail = lines.pop()
+        if b"\r" in chunk:
+            return self._feed_with_carriage_returns(chunk)
+        lines = chunk.split(b"\n")
+        self._keep(lines.pop())
         return self._lines(lines)
 
     def finish(self) -> bytes | None:
         """Return the data of an event whose closing blank line never came, if there is one."""
-        tail, self._tail = self._tail, b""
-        self._lines([tail.rstrip(b"\r")] if tail.rstrip(b"\r") else [])
+        tail = b"".join(self._tail).removesuffix(b"\r")
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._lines([tail] if tail else [])
         data = b"\n".join(self._data) if self._data else None
         self._data = []
         return data
+
+    def _may_wait(self, chunk: bytes) -> bool:
+        # A long line that comes in many pieces is put together once, when its end is here.
+        return not (self._at_start or b"\n" in chunk or b"\r" in chunk or self._tail[-1].endswith(b"\r"))
+
+    def _keep(self, tail: bytes) -> None:
+        if tail:
+            self._tail.append(tail)
+            self._tail_bytes += len(tail)
 
     def _feed_with_carriage_returns(self, buffer: bytes) -> list[bytes]:
         held = b""
         if buffer.endswith(b"\r"):  # the LF of a CRLF may be in the next chunk
             buffer, held = buffer[:-1], b"\r"
         lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._tail = lines.pop() + held
+        self._keep(lines.pop() + held)
         return self._lines(lines)
 
     def _lines(self, lines: list[bytes]) -> list[bytes]:
@@ -97,5 +116,5 @@ class Decoder:
 
     def _grow(self, size: int) -> None:
         self._size += size
-        if self._size + len(self._tail) > self._max_event_bytes:
+        if self._size + self._tail_bytes > self._max_event_bytes:
             raise EventTooLargeError(f"an event exceeds {self._max_event_bytes} bytes")

@@ -1,15 +1,41 @@
+import re
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.sse import DONE, Decoder, EventTooLargeError, encode
 
+BOM = b"\xef\xbb\xbf"
+WORDS = (b"data: ", b"data:", b"data", b": a comment", b"event: x", b"id", b" ", b"x", b"[DONE]", BOM)
+STREAMS = st.lists(
+    st.sampled_from(WORDS) | st.sampled_from((b"\n", b"\n\n", b"\r", b"\r\n")) | st.binary(max_size=3)
+).map(b"".join)
+
 STREAM = (
     b'data: {"a":1}\n\n: comment\n\ndata: one\ndata: two\n\nevent: x\nid: 7\ndata:bare\n\ndata: [DONE]\n\n'
 )
 EVENTS = [b'{"a":1}', b"one\ntwo", b"bare", b"[DONE]"]
+
+
+def events_by_the_book(stream: bytes) -> list[bytes]:
+    """Return what is in a stream that is there as a whole, and at its end what its last event has so far."""
+    events: list[bytes] = []
+    data: list[bytes] = []
+    for line in [*re.split(b"\r\n|\n|\r", stream.removeprefix(BOM)), b""]:
+        if not line and data:
+            events.append(b"\n".join(data))
+            data = []
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+    return events
+
+
+def split(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    return [stream[start:stop] for start, stop in pairwise(edges)]
 
 
 def decode(*chunks: bytes) -> list[bytes]:
@@ -68,6 +94,20 @@ class Decoding(SynchronousTestCase):
         chunks = [stream[start:stop] for start, stop in pairwise(edges)]
         self.assertEqual(decode(*chunks), EVENTS)
 
-    @given(st.lists(st.binary(max_size=40), max_size=20))
-    def test_no_bytes_make_it_fail(self, chunks: list[bytes]) -> None:
-        decode(*chunks)
+    @given(STREAMS, st.lists(st.integers(0, 1000), max_size=12))
+    @settings(max_examples=300)
+    def test_any_stream_at_any_split_is_read_by_the_book(self, stream: bytes, cuts: list[int]) -> None:
+        decoder = Decoder()
+        events = [event for chunk in split(stream, cuts) for event in decoder.feed(chunk)]
+        last = decoder.finish()
+        self.assertEqual(events + ([] if last is None else [last]), events_by_the_book(stream))
+
+    def test_an_event_of_many_reads_is_put_together_once(self) -> None:
+        size = 9_000_000
+        decoder = Decoder()
+        decoder.feed(b"data: ")
+        chunk = b"x" * 1000
+        for _ in range(size // len(chunk)):
+            self.assertEqual(decoder.feed(chunk), [])
+        self.assertIs(decoder._tail[-1], chunk)
+        self.assertEqual(decoder.feed(b"\n\n"), [b"x" * size])

@@ -23,11 +23,15 @@ from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, TextPart, ToolSpec, Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
+from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, UNREADABLE, refusal
 from openclaw_twisted.providers.upstream import Answer, Sender
 from openclaw_twisted.sse import Decoder, EventTooLargeError
 
 __all__ = ["OpenAICompletions", "StreamReader", "request_body"]
+
+
+MAX_TOKENS = 2**53
+"""Above it a number in JSON is not exact, and no database keeps all of them."""
 
 
 class _Function(msgspec.Struct):
@@ -132,7 +136,7 @@ class StreamReader:
             return
         try:
             chunk = _decode_chunk(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
         if chunk.error is not None:
             raise refusal(self._name, HTTPStatus.BAD_GATEWAY, msgspec.json.encode({"error": chunk.error}))
@@ -282,15 +286,21 @@ def _tool(tool: ToolSpec, compat: CompatSettings) -> dict[str, Any]:
 
 
 def _usage(wire: _Usage) -> Usage:
-    prompt, completion = wire.prompt_tokens or 0, wire.completion_tokens or 0
+    prompt, completion = _count(wire.prompt_tokens) or 0, _count(wire.completion_tokens) or 0
+    total = _count(wire.total_tokens)
     prompt_details, completion_details = wire.prompt_tokens_details, wire.completion_tokens_details
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        total_tokens=wire.total_tokens if wire.total_tokens is not None else prompt + completion,
-        cached_tokens=prompt_details.cached_tokens if prompt_details else None,
-        reasoning_tokens=completion_details.reasoning_tokens if completion_details else None,
+        total_tokens=prompt + completion if total is None else total,
+        cached_tokens=_count(prompt_details.cached_tokens) if prompt_details else None,
+        reasoning_tokens=_count(completion_details.reasoning_tokens) if completion_details else None,
     )
+
+
+def _count(told: int | None) -> int | None:
+    """Return a number of tokens, or None for one that nobody can have counted."""
+    return told if told is not None and 0 <= told <= MAX_TOKENS else None
 
 
 _fits: type[Provider] = OpenAICompletions

@@ -14,7 +14,7 @@ import msgspec
 from openclaw_twisted.boundaries import Embedded, Embedder
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
-from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
+from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, UNREADABLE, refusal
 from openclaw_twisted.providers.upstream import Sender
 
 __all__ = ["OpenAIEmbeddings"]
@@ -76,7 +76,7 @@ class OpenAIEmbeddings:
     def _read(self, body: bytes, expected: int) -> Embedded:
         try:
             said = msgspec.json.decode(body, type=_Body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise UpstreamError(f"{self._name} answered with something that is no embedding.") from error
         rows = sorted(enumerate(said.data), key=lambda row: row[0] if row[1].index is None else row[1].index)
         if len(rows) != expected:

@@ -23,7 +23,10 @@ from openclaw_twisted.errors import (
     UpstreamTimeoutError,
 )
 
-__all__ = ["MAX_ERROR_BODY_BYTES", "redact", "refusal", "retry_after_seconds"]
+__all__ = ["MAX_ERROR_BODY_BYTES", "UNREADABLE", "redact", "refusal", "retry_after_seconds"]
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON: also for what is no UTF-8, and for a thousand brackets."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
@@ -94,7 +97,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 def _message_in(body: bytes) -> str:
     try:
         said: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         # HTML and the like say nothing that a caller could use.
         return "" if body.lstrip().startswith(b"<") else body.decode("utf-8", "replace")
     for key in ("error", "message", "detail"):

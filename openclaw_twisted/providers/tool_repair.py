@@ -39,7 +39,7 @@ def repair_tool_call(text: str, tools: Sequence[ToolSpec]) -> ToolCall | None:
         arguments = call.arguments
         if isinstance(arguments, str):
             arguments = msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     if call.name not in {tool.name for tool in tools}:
         return None

@@ -43,7 +43,11 @@ class ParsingCase(SynchronousTestCase):
 
 class Bodies(ParsingCase):
     def test_what_is_no_json_object(self) -> None:
-        for body in (b"", b"{", b"[]", b'"x"', b"null", b'{"messages":[]}', b"\xff", b"[" * 100_000, b"{}"):
+        no_utf8 = b'{"messages":[{"role":"user","content":"\xff"}]}'
+        for body in (
+            *(b"", b"{", b"[]", b'"x"', b"null", b'{"messages":[]}', b"{}"),
+            *(b"\xff", no_utf8, b"[" * 100_000, b'{"more":' + b"[" * 100_000),
+        ):
             with self.assertRaises(InvalidRequestError, msg=body[:20]) as caught:
                 parse(body, LIMITS)
             self.assertLess(len(caught.exception.message), 200)
