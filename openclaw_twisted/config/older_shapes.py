@@ -98,7 +98,7 @@ def _local_model(models: dict[str, Any], findings: Findings) -> None:
 
 
 def _reload_mode(reload: dict[str, Any]) -> None:
-    if reload.get("mode") in {"hot", "restart"}:
+    if reload.get("mode") in ("hot", "restart"):  # no set: it may be anything, also what cannot be hashed
         reload["mode"] = "hybrid"
 
 
