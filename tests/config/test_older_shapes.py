@@ -106,7 +106,7 @@ class OlderKeyTests(ParseCase):
             self.assertEqual(
                 self.settings(written("gateway.reload.mode", f"'{mode}'")).gateway.reload.mode, "hybrid"
             )
-        self.problem(written("gateway.reload.mode", "['hot']"), "gateway.reload.mode", "Expected")
+        self.problem(written("gateway.reload.mode", "['hot']"), "gateway.reload.mode", "not a list")
 
     def test_idle_minutes(self) -> None:
         reset = self.settings("{session: {idleMinutes: 30}}").session.reset
