@@ -53,6 +53,7 @@ from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.configured import Configured
+from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.failover import Failover, Then
 from openclaw_twisted.providers.fetching import Fetching
@@ -63,6 +64,7 @@ from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.opening import SessionRules
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.site import GatewaySite
@@ -250,6 +252,12 @@ class Gateway(Service):
             prompt=lambda agent_id: prompts.text(self.directory.named(agent_id)),
             store=self._store,
             keep_stateless=settings.session.stateless_retention_seconds > 0,
+            rules=SessionRules(
+                reset=settings.session.reset,
+                triggers=settings.session.reset_triggers,
+                context_tokens=ContextWindows(settings.models),
+                params=lambda agent_id, model: self.directory.named(agent_id).params_for(model),
+            ),
             bus=self.bus,
         )
         lanes = Lanes(

@@ -36,15 +36,18 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.AgentSettings: _keys("thinkingDefault") | {"description": LABEL},
     settings.ModelEntry: {"streaming": True},
     settings.ModelsSettings: {"mode": "merge"},
-    settings.ModelSettings: _keys("contextWindow contextTokens")
-    | {"name": LABEL, "reasoning": False, "input": ("text", "image"), "cost": settings.CostSettings()},
+    settings.ModelSettings: {
+        "name": LABEL,
+        "reasoning": False,
+        "input": ("text", "image"),
+        "cost": settings.CostSettings(),
+    },
     settings.CompatSettings: {
         "supportsDeveloperRole": False,
         "supportsStore": False,
     },
     settings.ProviderRequestSettings: {"allowPrivateNetwork": True},
-    settings.ResetSettings: _keys("atHour idleMinutes") | {"mode": "none"},
-    settings.SessionSettings: _keys("maintenance") | {"resetTriggers": ()},
+    settings.SessionSettings: _keys("maintenance"),
     settings.StorageSettings: _keys("url"),
     settings.ProxySettings: _keys("proxyUrl enabled"),
 }

@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
-from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import GatewaySettings
 from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunFinished
@@ -131,7 +130,6 @@ class AgentRuns:
     def _request(self, target: Target, conversation: Conversation, place: Place) -> RunRequest:
         agent = target.agent
         models = agent.candidates(target.model_override)
-        params = agent.params_for(models[0]) if models else {}
         return RunRequest(
             run_id=new_run_id(),
             agent_id=agent.id,
@@ -142,7 +140,8 @@ class AgentRuns:
             instructions=conversation.instructions,
             tools=conversation.tools,
             tool_choice=conversation.tool_choice,
-            sampling=with_defaults(conversation.sampling, params),
+            sampling=conversation.sampling,
+            model_chosen=target.model_override is not None,
             timeout_seconds=self._timeout_seconds,
         )
 

@@ -61,15 +61,28 @@ class Lanes:
     @asynccontextmanager
     async def turn(self, lane: str) -> AsyncIterator[None]:
         """Wait for the lane and for a place; leaving the context lets the next one in."""
+        async with self._counted(self._lane(lane)), self._counted(self._places):
+            yield
+
+    @asynccontextmanager
+    async def lane(self, lane: str) -> AsyncIterator[None]:
+        """Wait for the lane alone, uncounted: for what is done to a session without asking a model."""
+        turnstile = self._lane(lane)
+        await turnstile.enter()
+        try:
+            yield
+        finally:
+            turnstile.leave()
+
+    def _lane(self, lane: str) -> Turnstile:
         turnstile = self._lanes.get(lane)
         if turnstile is None:
             turnstile = Turnstile(1, self._handovers, lambda: self._lanes.pop(lane))
             self._lanes[lane] = turnstile
-        async with self._inside(turnstile), self._inside(self._places):
-            yield
+        return turnstile
 
     @asynccontextmanager
-    async def _inside(self, turnstile: Turnstile) -> AsyncIterator[None]:
+    async def _counted(self, turnstile: Turnstile) -> AsyncIterator[None]:
         self._waiting += 1
         try:
             await turnstile.enter()

@@ -6,7 +6,7 @@ import uuid
 
 import msgspec
 
-from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.boundaries import Claim, Sampling
 from openclaw_twisted.content import Message, ToolSpec
 from openclaw_twisted.session_key import SessionKey
 
@@ -18,8 +18,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `models` names the models to try in order, each as `provider/model`. `messages` are the client's
     conversation; what comes as `instructions` is placed after the agent's own system prompt and never
-    stored. `appends` says that the session holds none of the messages yet. `timeout_seconds` bounds the
-    run, 0 is no bound.
+    stored. `appends` says that the session holds none of the messages yet, `model_chosen` that the caller
+    chose the model, so that the session's own does not count. `sampling` is what the caller asked for; the
+    settings complete it. `claim` is the request's idempotency key. `timeout_seconds` bounds the run, 0 is no
+    bound.
     """
 
     run_id: str
@@ -32,6 +34,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | tuple[str, str] | None = None
     sampling: Sampling = Sampling()
+    model_chosen: bool = False
+    claim: Claim | None = None
     timeout_seconds: float = 0.0
 
 

@@ -3,8 +3,8 @@
 The flow of one run:
 1. `start` refuses what cannot work (no such model, queue full, shutting down) before anything is said;
 2. the run waits for its session's turn and a place (`lanes`);
-3. history and system prompt are gathered, the question is put together and asked (`turn`);
-4. the turn is stored: a session's turn durably, a stateless one off the hot path;
+3. the session is read, and reset if it is over (`opening`); the question is put together and asked (`turn`);
+4. the turn is stored (`bookkeeping`): a session's turn durably, a stateless one off the hot path;
 5. only then listeners hear that the run finished, so "finished" means "kept".
 
 A run that is cancelled or breaks off after some text is stored as interrupted; one that fails before
@@ -22,32 +22,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw_twisted.boundaries import (
-    ModelRequest,
     Provider,
-    RunRecord,
-    RunStatus,
     SessionBus,
-    SessionChange,
-    SessionChangeReason,
     SessionStore,
-    TurnRecord,
 )
-from openclaw_twisted.content import Message
 from openclaw_twisted.errors import (
     CancelledRunError,
+    ContextLengthError,
     GatewayError,
     InternalError,
     NoProviderError,
     OverloadedError,
-    StorageError,
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
+from openclaw_twisted.runs.bookkeeping import Bookkeeping
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.opening import Opener, SessionRules
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.run import Beginning, Run, RunSummary
-from openclaw_twisted.runs.turn import ask, compose, new_messages
+from openclaw_twisted.runs.sessions import Sessions
+from openclaw_twisted.runs.turn import ask
 
 __all__ = ["Abilities", "Runner"]
 
@@ -55,13 +51,16 @@ NO_MODEL = (
     "No model is configured. Set agents.defaults.model and its provider under models.providers, "
     "or run a local one: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull"
 )
+CANCELLED = "The run was cancelled."
+DEFECT = "The gateway hit a defect; its log tells more under this run's id."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
     """What a runner is handed: who answers, what each agent is told, where turns are kept, who hears of it.
 
-    `prompt` gives the system prompt of an agent id; `keep_stateless` says whether stateless runs are kept.
+    `prompt` gives the system prompt of an agent id; `keep_stateless` says whether stateless runs are kept,
+    `rules` what holds for conversations.
     """
 
     provider: Provider
@@ -69,6 +68,7 @@ class Abilities:
     store: SessionStore
     keep_stateless: bool = True
     bus: SessionBus = field(default_factory=LocalBus)
+    rules: SessionRules = field(default_factory=SessionRules)
 
 
 class Runner:
@@ -91,6 +91,10 @@ class Runner:
         self._lanes = lanes
         self._now = now
         self._observe = observe
+        store, bus = abilities.store, abilities.bus
+        self._books = Bookkeeping(store, bus, now, keep_stateless=abilities.keep_stateless)
+        self._opener = Opener(store, bus, abilities.rules, prompt=abilities.prompt, now=now)
+        self.sessions = Sessions(store, lanes, bus, active=self.active, now=now)
         self._runs: dict[str, Run] = {}
         self._watchers: dict[object, Callable[[Run], object]] = {}
         self._draining = False
@@ -178,82 +182,43 @@ class Runner:
             run.lifecycle.begin()
             run.started_at = self._now()
             run.feed.publish((RunStarted(run.started_at),))
-            self._announce(run, "start")
+            self._books.announce(run, "start")
             Beginning(run, self._clock)
             try:
-                await ask(self._abilities.provider, await self._question(run), feed=run.feed, reply=run.reply)
+                await self._answer(run)
             except CancelledError:
-                await self._keep_interrupted(run, run.stopped_by)
+                await self._books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
                 raise
             except GatewayError as error:
-                await self._keep_interrupted(run, error)
+                await self._books.break_off(run, error)
                 raise
-            await self._keep(run, self._record(run, "finished"), (*run.added, run.reply.message()))
+            except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
+                await self._books.break_off(run, InternalError(DEFECT))
+                raise
+            await self._books.finish(run)
         reply = run.reply
         return RunFinished(
             message=reply.message(), reason=reply.reason or "stop", usage=reply.usage, at=self._now()
         )
 
-    async def _question(self, run: Run) -> ModelRequest:
-        request, store = run.request, self._abilities.store
-        history: tuple[Message, ...] = ()
-        if not request.session_key.stateless:
-            await store.begin(self._record(run, "running"))
-            history = tuple(kept.message for kept in await store.history(str(request.session_key)))
-        run.added = new_messages(request, has_history=bool(history))
-        system_prompt = await self._abilities.prompt(request.agent_id)
-        return compose(request, system_prompt=system_prompt, history=history, added=run.added)
-
-    async def _keep_interrupted(self, run: Run, error: GatewayError | None) -> None:
-        # Tool calls of an incomplete answer may be cut in two, so only its text is worth keeping.
-        text = run.reply.text
-        messages = (*run.added, Message(role="assistant", content=text)) if text else ()
-        status: RunStatus = "cancelled" if isinstance(error, CancelledRunError) else "failed"
+    async def _answer(self, run: Run) -> None:
+        """Ask, and once more with half as much of the past if the model finds that there is too much."""
+        request, past = await self._opener.read(run.request)
+        if request.models != run.request.models:
+            self._check(request.models)
+        run.request = request
+        await self._books.begin(run)
+        opened = await self._opener.open(request, past)
+        run.added = opened.added
+        provider, feed = self._abilities.provider, run.feed
         try:
-            await self._keep(run, self._record(run, status, error=error), messages, interrupted=True)
-        except StorageError as unkept:  # the caller is to hear why the run failed, not this
-            self._log.error(
-                "run {run_id} could not be recorded: {reason}",
-                run_id=run.request.run_id,
-                reason=unkept.message,
-            )
-
-    async def _keep(
-        self, run: Run, record: RunRecord, messages: tuple[Message, ...], *, interrupted: bool = False
-    ) -> None:
-        turn = TurnRecord(run=record, messages=messages, interrupted=interrupted)
-        if not run.request.session_key.stateless:
-            await self._abilities.store.commit(turn)
-        elif self._abilities.keep_stateless:
-            self._abilities.store.note(turn)
-        if messages:
-            self._announce(run, "message")
-
-    def _announce(self, run: Run, reason: SessionChangeReason) -> None:
-        request = run.request
-        self._abilities.bus.announce(
-            SessionChange(
-                session_key=str(request.session_key),
-                agent_id=request.agent_id,
-                reason=reason,
-                at=self._now(),
-            )
-        )
-
-    def _record(self, run: Run, status: RunStatus, *, error: GatewayError | None = None) -> RunRecord:
-        request = run.request
-        return RunRecord(
-            run_id=request.run_id,
-            session_key=str(request.session_key),
-            agent_id=request.agent_id,
-            model=run.model,
-            status=status,
-            started_at=run.started_at,
-            ended_at=None if status == "running" else self._now(),
-            finish_reason=run.reply.reason,
-            error_code=error.code or error.kind if error else None,
-            usage=run.reply.usage,
-        )
+            await ask(provider, opened.question(), feed=feed, reply=run.reply)
+        except ContextLengthError:
+            shorter = opened.shorter()
+            if shorter is None or run.reply.text:
+                raise
+            self._log.info("run {run_id} is asked again with less of the past", run_id=request.run_id)
+            await ask(provider, shorter.question(), feed=feed, reply=run.reply)
 
     def _limit(self, run: Run) -> IDelayedCall | None:
         seconds = run.request.timeout_seconds
@@ -279,7 +244,7 @@ class Runner:
             run.feed.publish((result,))
             run.settle(result)
         self._tell(run)
-        self._announce(run, "end")
+        self._books.announce(run, "end")
         run.forget_question()
         if self._idle is not None and not self._runs:
             idle, self._idle = self._idle, None
@@ -291,9 +256,9 @@ class Runner:
         if isinstance(failure.value, GatewayError):
             return failure.value
         if failure.check(CancelledError):
-            return CancelledRunError("The run was cancelled.")
+            return CancelledRunError(CANCELLED)
         self._log.failure("run {run_id} hit a defect", failure=failure, run_id=run.request.run_id)
-        return InternalError("The gateway hit a defect; its log tells more under this run's id.")
+        return InternalError(DEFECT)
 
     def _tell(self, run: Run) -> None:
         usage = run.reply.usage

@@ -34,6 +34,7 @@ from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing.reactor import real_reactor
+from openclaw_twisted.testing.rules import rules_of
 from openclaw_twisted.testing.runs import MemoryRuns
 
 __all__ = ["LoopbackDoor"]
@@ -73,7 +74,13 @@ class LoopbackDoor:
             self.settings.agents, state_dir=Path("/nonexistent"), home=Path("/nonexistent")
         )
         self.metrics = Metrics(agents=self.directory.ids, versions={"version": __version__})
-        self.runs = MemoryRuns(*scripts, provider=provider, clock=reactor, observe=self.metrics.run_ended)
+        self.runs = MemoryRuns(
+            *scripts,
+            provider=provider,
+            clock=reactor,
+            observe=self.metrics.run_ended,
+            rules=rules_of(self.settings, self.directory),
+        )
         rules = self._doorkeeping(reactor)
         agent_runs = AgentRuns(
             self.runs.runner,

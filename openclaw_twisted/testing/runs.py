@@ -16,6 +16,7 @@ from openclaw_twisted.events import RunEvent, TextDelta
 from openclaw_twisted.providers.scripted import Scripted
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.opening import SessionRules
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.run import RunSummary
 from openclaw_twisted.runs.runner import Abilities, Runner
@@ -60,10 +61,11 @@ class MemoryRuns:
         system_prompt: str = "",
         clock: Any = None,
         observe: Callable[[RunSummary], object] = lambda _summary: None,
+        rules: SessionRules | None = None,
     ) -> None:
         self.clock = clock if clock is not None else Clock()
         self.provider = Scripted(*scripts)
-        self.store = store if store is not None else MemoryStore()
+        self.store = store if store is not None else MemoryStore(now=self.clock.seconds)
         Deferred.fromCoroutine(self.store.open())
         self.prompt = system_prompt
         self.bus = LocalBus()
@@ -73,6 +75,7 @@ class MemoryRuns:
             store=self.store,
             keep_stateless=keep_stateless,
             bus=self.bus,
+            rules=rules or SessionRules(),
         )
         self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds, observe=observe)
 

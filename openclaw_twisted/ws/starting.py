@@ -8,28 +8,17 @@ from dataclasses import dataclass
 from openclaw_twisted.agents.directory import Agent, Directory
 from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.boundaries import Sampling
-from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.runs.thinking import effort_of
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.ledger import Entry, Ledger
 
 __all__ = ["MAX_KEY_CHARS", "Asked", "Starter"]
 
 MAX_KEY_CHARS = 256
-
-# What reasoning models understand; those who let the model decide are not told anything.
-_EFFORT: dict[Thinking, str] = {
-    "minimal": "minimal",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "xhigh",
-    "max": "xhigh",
-    "ultra": "xhigh",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +58,6 @@ class Starter:
 
     def _request(self, asked: Asked) -> RunRequest:
         agent, models = asked.agent, _models(asked.agent, asked.model)
-        sampling = Sampling(reasoning_effort=_EFFORT.get(asked.thinking) if asked.thinking else None)
         return RunRequest(
             run_id=asked.key,
             agent_id=agent.id,
@@ -77,7 +65,8 @@ class Starter:
             models=models,
             messages=(asked.message,),
             instructions=asked.instructions,
-            sampling=with_defaults(sampling, agent.params_for(models[0]) if models else {}),
+            sampling=Sampling(reasoning_effort=effort_of(asked.thinking)),
+            model_chosen=bool(asked.model),
             timeout_seconds=self.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
         )
 

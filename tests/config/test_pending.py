@@ -160,12 +160,10 @@ class WarningTests(ParseCase):
         self.assertEqual(self.warnings(text), {})
 
     def test_keys_of_one_kind_are_told_as_one(self) -> None:
-        models = ", ".join(
-            f"{{id: 'm{index}', contextWindow: 9000, cost: {{input: 1}}}}" for index in range(3)
-        )
+        models = ", ".join(f"{{id: 'm{index}', reasoning: true, cost: {{input: 1}}}}" for index in range(3))
         self.assertEqual(
             self.idle(written("models.providers.p.models", f"[{models}]")),
-            "models.providers.p.models[0].contextWindow (and 2 like it), "
+            "models.providers.p.models[0].reasoning (and 2 like it), "
             "models.providers.p.models[0].cost (and 2 like it)",
         )
 

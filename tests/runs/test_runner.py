@@ -4,7 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.boundaries import RunRecord, StoredMessage, TurnRecord
+from openclaw_twisted.boundaries import RunRecord, TurnRecord
 from openclaw_twisted.content import Message, Usage
 from openclaw_twisted.errors import (
     AgentNotFoundError,
@@ -151,11 +151,6 @@ class BrokenStore(MemoryStore):
 
     async def commit(self, turn: TurnRecord) -> None:
         raise StorageError("The disk is full.")
-
-    async def history(
-        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
-    ) -> tuple[StoredMessage, ...]:
-        return ()
 
 
 class Failing(RunnerCase):

@@ -221,7 +221,7 @@ class FaultTests(SqliteStoreCase):
         self.do(store.close())
         content = self.path.read_bytes()
         pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
-        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0A and b"x" * 1000 in page)
+        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0A and b"x" * 300 in page)
         pages[leaf] = bytes(4096)
         self.path.write_bytes(b"".join(pages))
 

@@ -25,6 +25,7 @@ from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing import MemoryRuns
+from openclaw_twisted.testing.rules import rules_of
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.door import WebSocketDoor
 
@@ -230,13 +231,15 @@ class Rig:
         gateway: Mapping[str, Any] | None = None,
         agents: Mapping[str, Any] | None = None,
         clock: Any = None,
+        **more: Any,
     ) -> None:
-        sections: dict[str, Any] = {"gateway": dict(gateway or {})}
+        sections: dict[str, Any] = {"gateway": dict(gateway or {}), **more}
         if agents is not None:
             sections["agents"] = dict(agents)
         self._clients: list[MemoryClient] = []
         self.settings = settings_of(**sections)
-        self.runs = MemoryRuns(*scripts, clock=clock)
+        directory = directory_of(self.settings)
+        self.runs = MemoryRuns(*scripts, clock=clock, rules=rules_of(self.settings, directory))
         self.clock = self.runs.clock
         auth = self.settings.gateway.auth
         proxies = TrustedProxies(self.settings.gateway.trusted_proxies)
@@ -250,7 +253,7 @@ class Rig:
         self.door = WebSocketDoor(
             self.clock,
             runner=self.runs.runner,
-            directory=directory_of(self.settings),
+            directory=directory,
             rules=self.rules,
             settings=self.settings,
             now=lambda: NOW + self.clock.seconds(),

@@ -1,0 +1,169 @@
+"""How a turn opens: the session as it stands, afresh if it has to be, with as much of its past as fits.
+
+What was chosen for a session, its model and how hard to think, counts for every run in it that did not
+choose for itself; after that come the parameters that the settings give the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from openclaw_twisted.boundaries import (
+    Conversation,
+    ModelRequest,
+    SessionBus,
+    SessionChange,
+    SessionRow,
+    SessionStore,
+)
+from openclaw_twisted.config.sampling import with_defaults
+from openclaw_twisted.config.settings import ResetSettings
+from openclaw_twisted.content import Message, estimated_tokens
+from openclaw_twisted.runs.fitting import budget, fitting
+from openclaw_twisted.runs.fresh import is_over, without_trigger
+from openclaw_twisted.runs.request import RunRequest
+from openclaw_twisted.runs.thinking import effort_of
+from openclaw_twisted.runs.turn import compose, new_messages
+
+__all__ = ["CONTEXT_TOKENS", "Opened", "Opener", "SessionRules"]
+
+CONTEXT_TOKENS: Final = 200_000
+"""The context window of a model that the settings say nothing about."""
+
+
+def _no_params(_agent_id: str, _model: str) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRules:
+    """What the settings say about conversations.
+
+    `context_tokens` gives the context window of a model, `params` the sampling parameters of an agent id and
+    a model.
+    """
+
+    reset: ResetSettings = field(default_factory=ResetSettings)
+    triggers: tuple[str, ...] = ()
+    context_tokens: Callable[[str], int] = lambda _model: CONTEXT_TOKENS
+    params: Callable[[str, str], Mapping[str, Any]] = _no_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A turn that can be asked: the question, and the past that it was put together from."""
+
+    request: RunRequest
+    system_prompt: str
+    history: tuple[Message, ...]
+    added: tuple[Message, ...]
+    tokens: int
+    whole: bool = True
+
+    def question(self) -> ModelRequest:
+        """Return the question, with as much of the past as fits."""
+        history = fitting(self.history, self.tokens, whole=self.whole) if self.history else ()
+        return compose(self.request, system_prompt=self.system_prompt, history=history, added=self.added)
+
+    def shorter(self) -> Opened | None:
+        """Return the same turn with half as much of the past; None when there is none to leave out."""
+        kept = fitting(self.history, self.tokens, whole=self.whole)
+        if not kept:
+            return None
+        half = sum(map(estimated_tokens, kept)) // 2
+        return dataclasses.replace(self, history=kept, tokens=half, whole=False)
+
+
+class Opener:
+    """Opens turns; `prompt` gives the system prompt of an agent id, `now` seconds since the epoch."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        bus: SessionBus,
+        rules: SessionRules,
+        *,
+        prompt: Callable[[str], Awaitable[str]],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._rules = rules
+        self._prompt = prompt
+        self._now = now
+
+    async def read(self, request: RunRequest) -> tuple[RunRequest, Conversation]:
+        """Return what a request comes to in its session as it stands, and that session's past.
+
+        A session that is over is reset. Raises `StorageError`.
+        """
+        if request.session_key.stateless:
+            return self._completed(request), Conversation(session=None)
+        key = str(request.session_key)
+        room = max(map(self._rules.context_tokens, request.models))
+        found = await self._store.conversation(key, max_tokens=room)
+        found = await self._afresh(request, found)
+        anew = without_trigger(request, self._rules.triggers)
+        chosen = _chosen(anew or request, found.session)
+        larger = max(map(self._rules.context_tokens, chosen.models))
+        if larger > room and found.messages and not _is_whole(found):
+            found = await self._store.conversation(key, max_tokens=larger)
+        return self._completed(chosen), found
+
+    async def open(self, request: RunRequest, past: Conversation) -> Opened:
+        """Put the turn together from what `read` returned."""
+        had_messages = past.session is not None and past.session.last_seq > 0
+        added = new_messages(request, has_history=had_messages)
+        system_prompt = await self._prompt(request.agent_id)
+        history = tuple(kept.message for kept in past.messages)
+        tokens = 0
+        if history:
+            window = self._rules.context_tokens(request.models[0])
+            tokens = budget(window, request, system_prompt=system_prompt, added=added)
+        return Opened(
+            request=request,
+            system_prompt=system_prompt,
+            history=history,
+            added=added,
+            tokens=tokens,
+            whole=_is_whole(past),
+        )
+
+    async def _afresh(self, request: RunRequest, found: Conversation) -> Conversation:
+        """Return the conversation, or the new one that the rules or the user begin in its place."""
+        session, now = found.session, self._now()
+        told = without_trigger(request, self._rules.triggers) is not None
+        if session is None or not (told or is_over(session, self._rules.reset, now)):
+            return found
+        reset = await self._store.reset(session.session_key, now)
+        self._bus.announce(
+            SessionChange(session_key=session.session_key, agent_id=session.agent_id, reason="reset", at=now)
+        )
+        return Conversation(session=reset)
+
+    def _completed(self, request: RunRequest) -> RunRequest:
+        """Return the request with the parameters that the settings give its model."""
+        params = self._rules.params(request.agent_id, request.models[0])
+        return replace(request, sampling=with_defaults(request.sampling, params))
+
+
+def _chosen(request: RunRequest, session: SessionRow | None) -> RunRequest:
+    """Return the request with what was chosen for its session, where it chose nothing itself."""
+    if session is None:
+        return request
+    models, sampling = request.models, request.sampling
+    if session.model is not None and not request.model_chosen:
+        models = (session.model,)
+    effort = effort_of(session.thinking_level)
+    if effort is not None and sampling.reasoning_effort is None:
+        sampling = replace(sampling, reasoning_effort=effort)
+    return replace(request, models=models, sampling=sampling)
+
+
+def _is_whole(past: Conversation) -> bool:
+    return past.session is None or len(past.messages) == past.session.message_count

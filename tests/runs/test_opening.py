@@ -1,0 +1,194 @@
+"""A turn begins with its session as it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.boundaries import Claim, RunRecord, Sampling, SessionChange, SessionPatch, SessionRow
+from openclaw_twisted.config.settings import ResetSettings
+from openclaw_twisted.content import Message, Usage, estimated_tokens
+from openclaw_twisted.errors import AgentNotFoundError, ContextLengthError, InternalError
+from openclaw_twisted.providers.catalog import Catalog
+from openclaw_twisted.providers.scripted import Scripted, reply
+from openclaw_twisted.runs.fresh import GREETING
+from openclaw_twisted.runs.opening import SessionRules
+from openclaw_twisted.testing import MemoryRuns, run_request, user
+
+KEY = "agent:main:chat"
+LONG = "x" * 3500
+
+
+class OpeningCase(SynchronousTestCase):
+    def begin(self, *scripts: Any, **rules: Any) -> MemoryRuns:
+        runs = MemoryRuns(*scripts, rules=SessionRules(**rules))
+        self.heard: list[SessionChange] = []
+        runs.bus.watch(self.heard.append)
+        return runs
+
+    def do(self, work: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(work))
+
+    def ask(self, runs: MemoryRuns, *messages: Message, **more: Any) -> Any:
+        run = runs.runner.start(run_request(*messages, key=KEY, **more))
+        return self.successResultOf(run.result())
+
+    def texts(self, runs: MemoryRuns, question: int = -1) -> list[Any]:
+        return [message.content for message in runs.provider.requests[question].messages]
+
+    def row(self, runs: MemoryRuns) -> SessionRow:
+        row = self.do(runs.store.session(KEY))
+        assert isinstance(row, SessionRow)
+        return row
+
+    def reasons(self) -> list[str]:
+        return [change.reason for change in self.heard]
+
+
+class FreshTests(OpeningCase):
+    def test_a_trigger_begins_another_conversation(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), triggers=("/new",))
+        self.ask(runs, user("a"))
+        before = self.row(runs)
+        self.ask(runs, user("a"), Message(role="assistant", content="1"), user("/new b"))
+        self.assertEqual(self.texts(runs), ["b"])
+        self.assertNotEqual(self.row(runs).session_id, before.session_id)
+        self.assertEqual(self.reasons(), ["start", "message", "end", "start", "reset", "message", "end"])
+
+    def test_a_trigger_alone_is_answered_with_a_greeting(self) -> None:
+        runs = self.begin(reply("1"), reply("Hello!"), reply("3"), triggers=("/new",))
+        self.ask(runs, user("a"))
+        self.ask(runs, user("/new"))
+        self.assertEqual(self.texts(runs), [GREETING, "/new"])
+        self.ask(runs, user("b"))
+        self.assertEqual(self.texts(runs), ["/new", "Hello!", "b"])
+
+    def test_without_a_session_there_is_nothing_to_begin_anew(self) -> None:
+        runs = self.begin(reply("1"), triggers=("/new",))
+        runs.runner.start(run_request(user("/new b")))
+        self.assertEqual(self.texts(runs), ["/new b"])
+
+    def test_a_client_that_resends_everything_does_not_bring_the_past_back(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), reset=ResetSettings(mode="idle", idle_minutes=1))
+        self.ask(runs, user("a"))
+        runs.clock.advance(61)
+        self.ask(runs, user("a"), Message(role="assistant", content="1"), user("b"))
+        self.assertEqual(self.texts(runs), ["b"])
+        self.assertIn("reset", self.reasons())
+
+    def test_a_conversation_that_is_not_over_goes_on(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), reset=ResetSettings(mode="idle", idle_minutes=1))
+        self.ask(runs, user("a"))
+        runs.clock.advance(60)
+        self.ask(runs, user("b"))
+        self.assertEqual(self.texts(runs), ["a", "1", "b"])
+
+
+class ChoiceTests(OpeningCase):
+    def choose(self, runs: MemoryRuns, **chosen: Any) -> None:
+        self.do(runs.runner.sessions.patch(run_request(key=KEY).session_key, SessionPatch(**chosen)))
+
+    def test_the_sessions_model_answers(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), params=lambda _agent, model: {"temperature": len(model)})
+        self.choose(runs, model="other/model")
+        self.ask(runs, user("a"), models=("scripted/m", "scripted/spare"))
+        asked = runs.provider.requests[0]
+        self.assertEqual((asked.model, asked.fallbacks, asked.sampling.temperature), ("other/model", (), 11))
+        (record,) = self.do(runs.store.runs(KEY))
+        self.assertEqual(record.model, "other/model")
+
+    def test_a_model_that_the_caller_chose_counts_more(self) -> None:
+        runs = self.begin(reply("1"))
+        self.choose(runs, model="other/model")
+        self.ask(runs, user("a"), model_chosen=True)
+        self.assertEqual(runs.provider.requests[0].model, "scripted/m")
+
+    def test_a_model_that_there_is_not_is_the_runs_error(self) -> None:
+        runs = MemoryRuns(provider=Catalog({"scripted": Scripted(reply("ok"))}))
+        self.choose(runs, model="gone/model")
+        run = runs.runner.start(run_request(key=KEY))
+        self.failureResultOf(run.result(), AgentNotFoundError)
+
+    def test_the_sessions_level_of_thinking_counts_before_the_settings(self) -> None:
+        runs = self.begin(
+            reply("1"), reply("2"), reply("3"), params=lambda _agent, _model: {"reasoningEffort": "low"}
+        )
+        self.ask(runs, user("a"))
+        self.choose(runs, thinking_level="max")
+        self.ask(runs, user("b"))
+        self.ask(runs, user("c"), sampling=Sampling(reasoning_effort="minimal"))
+        efforts = [asked.sampling.reasoning_effort for asked in runs.provider.requests]
+        self.assertEqual(efforts, ["low", "xhigh", "minimal"])
+
+    def test_the_model_decides_where_the_level_says_so(self) -> None:
+        runs = self.begin(reply("1"))
+        self.choose(runs, thinking_level="adaptive")
+        self.ask(runs, user("a"))
+        self.assertIsNone(runs.provider.requests[0].sampling.reasoning_effort)
+
+
+class WindowTests(OpeningCase):
+    def test_the_oldest_turns_are_left_out(self) -> None:
+        runs = self.begin(*[reply(LONG)] * 6, context_tokens=lambda _model: 7000)
+        for number in range(6):
+            self.ask(runs, user(f"{number}"))
+        self.assertEqual(self.texts(runs, 2), ["0", LONG, "1", LONG, "2"])
+        last = runs.provider.requests[-1].messages
+        self.assertEqual([message.content for message in last][::2], ["1", "2", "3", "4", "5"])
+        self.assertLess(sum(map(estimated_tokens, last)), 7000)
+        self.assertEqual(self.row(runs).message_count, 12)
+
+    def test_a_session_with_a_larger_model_gets_more_of_its_past(self) -> None:
+        windows = {"scripted/m": 3000, "large/m": 100_000}
+        runs = self.begin(*[reply(LONG)] * 7, context_tokens=windows.__getitem__)
+        for number in range(5):
+            self.ask(runs, user(f"{number}"))
+        self.assertEqual(self.texts(runs)[::2], ["3", "4"])
+        self.do(runs.store.patch(KEY, SessionPatch(model="large/m"), 1.0))
+        self.ask(runs, user("5"))
+        self.assertEqual(self.texts(runs)[::2], ["0", "1", "2", "3", "4", "5"])
+
+    def test_what_is_too_long_for_the_model_after_all_is_asked_once_more_with_half_of_it(self) -> None:
+        too_long = ContextLengthError("too long")
+        runs = self.begin(*[reply(LONG)] * 4, [too_long], reply("ok"))
+        for number in range(4):
+            self.ask(runs, user(f"{number}"))
+        self.ask(runs, user("4"))
+        self.assertEqual(self.texts(runs, 4)[::2], ["0", "1", "2", "3", "4"])
+        self.assertEqual(self.texts(runs, 5)[::2], ["2", "3", "4"])
+
+    def test_what_is_too_long_without_any_past_is_not_asked_again(self) -> None:
+        runs = self.begin([ContextLengthError("too long")], reply("never"))
+        run = runs.runner.start(run_request(user("a"), key=KEY))
+        self.failureResultOf(run.result(), ContextLengthError)
+        self.assertEqual(len(runs.provider.requests), 1)
+
+
+class RecordTests(OpeningCase):
+    def record(self, runs: MemoryRuns) -> RunRecord:
+        (record,) = self.do(runs.store.runs(KEY))
+        assert isinstance(record, RunRecord)
+        return record
+
+    def test_a_defect_ends_the_run_in_the_store_too(self) -> None:
+        class Defective(Scripted):
+            def respond(self, request: Any) -> Any:
+                raise ZeroDivisionError("secret detail")
+
+        runs = MemoryRuns(provider=Defective())
+        run = runs.runner.start(run_request(key=KEY))
+        self.failureResultOf(run.result(), InternalError)
+        record = self.record(runs)
+        self.assertEqual((record.status, record.error_code), ("failed", "internal_error"))
+        self.assertNotIn("secret", record.error_message or "")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_tokens_and_claims_are_kept_with_the_turn(self) -> None:
+        runs = self.begin(reply("1", usage=Usage(3, 2, 5)))
+        claim = Claim(scope="s", key="k", digest=b"d")
+        self.ask(runs, user("a"), claim=claim)
+        self.assertEqual(self.row(runs).total_tokens, 5)
+        recalled = self.do(runs.store.recall("s", "k"))
+        self.assertEqual((recalled.claim, recalled.answer.content), (claim, "1"))
