@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,14 +21,34 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
 
+MAX_REREAD_BYTES = 256 * 1024
+
+
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Read a body; raises `InvalidRequestError` with the path of the wrong value as `param`."""
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error) or len(body) > MAX_REREAD_BYTES:
+                raise
+            # 5.0 is an integer to JSON Schema and to some languages' encoders, but not to msgspec.
+            return msgspec.convert(_whole(msgspec.json.decode(body)), decoder.type)
     except msgspec.ValidationError as error:
         raise _wrong_value(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
+
+
+def _whole(value: Any) -> Any:
+    """Return JSON with its integers as such, however they were written."""
+    if isinstance(value, float) and value.is_integer() and MIN_INTEGER <= value < MAX_INTEGER:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    return value
 
 
 def _wrong_value(message: str) -> InvalidRequestError:

@@ -26,10 +26,23 @@ Token = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Tokens = Annotated[list[Token], Meta(min_length=1)]
 
 
+# What `_inputs` demands of a list beyond the type, which cannot tell one kind of list from another.
+_ALIKE = {
+    "oneOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "maxItems": MAX_INPUTS},
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": "array", "items": {"type": "array"}, "maxItems": MAX_INPUTS},
+    ]
+}
+
+
 class EmbeddingRequest(msgspec.Struct):
     """What to embed: a text, texts, tokens, or lists of tokens; 2,048 at most."""
 
-    input: Text | Annotated[list[Text | int | Tokens], Meta(min_length=1)]
+    input: Annotated[
+        Text | Annotated[list[Text | Token | Tokens], Meta(min_length=1)], Meta(extra_json_schema=_ALIKE)
+    ]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None

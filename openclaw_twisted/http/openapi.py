@@ -116,13 +116,16 @@ class _Schemas:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         operations = tuple(operations)
+        read = tuple(operation.reads for operation in operations if operation.reads is not None)
         written = tuple(_written(operations))
-        types = (*(operation.reads for operation in operations if operation.reads is not None), *written)
+        types = (*read, *written)
         given, self.components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
         self._by_type = list(zip(types, given, strict=True))
+        requests = {struct.cls for struct in _structs(inspect.multi_type_info(read))}
         answers = {struct.cls: struct for struct in _structs(inspect.multi_type_info(written))}
         for struct in answers.values():
-            self._require(struct)
+            if struct.cls not in requests:
+                self._require(struct)
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type that an operation names."""
@@ -218,6 +221,8 @@ def _header(header: Header) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if header.max_length is not None:
         schema["maxLength"] = header.max_length
+    if header.pattern is not None:
+        schema["pattern"] = header.pattern
     return {"description": header.description, "required": header.always, "schema": schema}
 
 

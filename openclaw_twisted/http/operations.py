@@ -34,11 +34,12 @@ RESPONSES_SWITCH = "gateway.http.endpoints.responses.enabled"
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A header, of a request or of an answer."""
+    """A header, of a request or of an answer; `always` says that it is never left out."""
 
     name: str
     description: str
     max_length: int | None = None
+    pattern: str | None = None
     always: bool = False
 
 
@@ -81,21 +82,30 @@ _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _TEXT = "text/plain"
 
+# Those that choose are read as UTF-8 and refused with control characters; ASCII is what is safe to send.
+_PRINTABLE = "^[ -~]*$"
+
 _CHOOSING = (
-    Header(name=AGENT_HEADERS[0], description="The agent, whatever `model` says."),
-    Header(name=AGENT_HEADERS[1], description=f"The same as {AGENT_HEADERS[0]}."),
+    Header(name=AGENT_HEADERS[0], description="The agent, whatever `model` says.", pattern=_PRINTABLE),
+    Header(name=AGENT_HEADERS[1], description=f"The same as {AGENT_HEADERS[0]}.", pattern=_PRINTABLE),
     Header(
         name=MODEL_HEADER,
         description="The backend model: `<provider>/<model>`, or the name of a model alone.",
         max_length=MAX_MODEL_CHARS,
+        pattern="^([!-.0-~]+(/[!-.0-~]+)*)?$",
     ),
     Header(
         name=SESSION_HEADER,
         description="The session that the request belongs to.",
         max_length=MAX_LENGTH,
+        pattern=_PRINTABLE,
     ),
     *(
-        Header(name=name, description="The client's own name for a conversation, which becomes a session.")
+        Header(
+            name=name,
+            description="The client's own name for a conversation, which becomes a session.",
+            pattern=_PRINTABLE,
+        )
         for name in ChatCompletionsSettings().session_headers
     ),
     Header(
