@@ -20,7 +20,6 @@ _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
-
 MAX_REREAD_BYTES = 256 * 1024
 
 

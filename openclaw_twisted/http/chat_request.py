@@ -18,6 +18,7 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.body import MAX_INTEGER, MIN_INTEGER, decode
 from openclaw_twisted.http.conversation import (
     Conversation,
+    Count,
     Effort,
     FunctionIn,
     Name,
@@ -31,7 +32,6 @@ __all__ = ["ChatRequest", "parse"]
 
 MAX_STOPS = 4
 
-Count = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 Stop = Annotated[str, Meta(min_length=1)]
 
 

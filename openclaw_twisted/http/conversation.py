@@ -11,11 +11,22 @@ from msgspec import Meta
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.body import MAX_INTEGER
 
-__all__ = ["Conversation", "Effort", "FunctionIn", "Name", "check_named", "check_required", "tool_specs"]
+__all__ = [
+    "Conversation",
+    "Count",
+    "Effort",
+    "FunctionIn",
+    "Name",
+    "check_named",
+    "check_required",
+    "tool_specs",
+]
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Count = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
 class FunctionIn(msgspec.Struct):

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import MAX_INTEGER, decode
+from openclaw_twisted.http.body import decode
 from openclaw_twisted.http.conversation import (
     Conversation,
+    Count,
     Effort,
     FunctionIn,
     Name,
@@ -36,6 +37,48 @@ _REFUSED = {
     "background": "Runs in the background cannot be asked for here. Leave background out, and stream.",
     "conversation": "Conversations are not kept here. Use previous_response_id or x-openclaw-session-key.",
     "prompt": "Prompts are not stored here. Send the prompt's text as instructions.",
+}
+
+
+# What the functions below demand beyond the types: a message may leave its `type` out, so that the items
+# cannot be types of their own, and a function's name has two places.
+_TEXT = {"type": "string", "minLength": 1}
+_ITEM_FORMS = {
+    "anyOf": [
+        {"properties": {"type": {"enum": ["message"]}, "role": _TEXT}, "required": ["role"]},
+        {
+            "properties": {"type": {"enum": ["function_call"]}, "call_id": _TEXT, "name": _TEXT},
+            "required": ["type", "call_id", "name"],
+        },
+        {
+            "properties": {"type": {"enum": ["function_call_output"]}, "call_id": _TEXT},
+            "required": ["type", "call_id"],
+        },
+        {"properties": {"type": {"enum": ["reasoning"]}}, "required": ["type"]},
+    ]
+}
+_ANSWERABLE = {
+    "contains": {
+        "anyOf": [
+            {
+                "properties": {"type": {"enum": ["message"]}, "role": {"enum": ["user"]}},
+                "required": ["role"],
+            },
+            {"properties": {"type": {"enum": ["function_call_output"]}}, "required": ["type"]},
+        ]
+    }
+}
+_NAMED = {
+    "anyOf": [
+        {"properties": {"name": _TEXT}, "required": ["name"]},
+        {"properties": {"function": {"type": "object"}}, "required": ["function"]},
+    ]
+}
+_FORMAT_FORMS = {
+    "anyOf": [
+        {"properties": {"type": {"enum": ["text", "json_object"]}}},
+        {"properties": {"name": _TEXT, "schema": {"type": "object"}}, "required": ["name", "schema"]},
+    ]
 }
 
 
@@ -63,7 +106,7 @@ class FunctionToolIn(msgspec.Struct, kw_only=True):
     The function stands in the tool itself or, as in chat requests, in `function`.
     """
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["function"]})]
     name: Name | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -110,7 +153,7 @@ class TextFormatIn(msgspec.Struct, omit_defaults=True):
 class TextConfigIn(msgspec.Struct):
     """How the answer's text is to be."""
 
-    format: TextFormatIn | None = None
+    format: Annotated[TextFormatIn, Meta(extra_json_schema=_FORMAT_FORMS)] | None = None
 
 
 class ReasoningIn(msgspec.Struct):
@@ -128,7 +171,12 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     """A Responses request as it stands in the body."""
 
     input: Annotated[
-        str | list[InputItemIn], Meta(description="What is said to the model: a text, or a list of items.")
+        str
+        | Annotated[
+            list[Annotated[InputItemIn, Meta(extra_json_schema=_ITEM_FORMS)]],
+            Meta(extra_json_schema=_ANSWERABLE),
+        ],
+        Meta(description="What is said to the model: a text, or a list of items."),
     ]
     model: str | None = None
     instructions: str | None = None
@@ -138,11 +186,16 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     user: str | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    max_output_tokens: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
+    max_output_tokens: Count | None = None
     reasoning: ReasoningIn | None = None
     text: TextConfigIn | None = None
-    tools: list[FunctionToolIn] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedToolIn | AllowedToolsIn | None = None
+    tools: list[Annotated[FunctionToolIn, Meta(extra_json_schema=_NAMED)]] | None = None
+    tool_choice: (
+        Literal["auto", "none", "required"]
+        | Annotated[NamedToolIn, Meta(extra_json_schema=_NAMED)]
+        | AllowedToolsIn
+        | None
+    ) = None
     parallel_tool_calls: bool | None = None
     metadata: Metadata | None = None
     truncation: Literal["auto", "disabled"] | None = None
