@@ -36,8 +36,10 @@ class Child(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:  # noqa: N802
         """Collect what the process prints until it is ready."""
+        if self.ready.called:
+            return
         self._output += data.decode("utf-8", "replace")
-        if self._word in self._output and not self.ready.called:
+        if self._word in self._output:
             self.ready.callback(self._output)
 
     def errReceived(self, data: bytes) -> None:  # noqa: N802
@@ -82,7 +84,7 @@ def gateway_command(folder: Path, *, port: int, upstream_port: int) -> tuple[lis
     path.chmod(0o600)
     command = [
         *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-        *("-n", "--pidfile=", f"--logfile={folder / 'log'}", "openclaw-gateway", "--config", str(path)),
+        *("-n", "--pidfile=", "openclaw-gateway", "--config", str(path)),
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW")}  # noqa: TID251
     return command, kept | {"OPENCLAW_STATE_DIR": str(folder / "state")}

@@ -23,7 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from openclaw_twisted import __version__, listening
@@ -49,6 +49,7 @@ from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses import Responses, response_limits
 from openclaw_twisted.http.routes import Endpoints, routes
+from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.catalog import Catalog
@@ -94,7 +95,7 @@ class Gateway(Service):
     """The whole gateway as one service.
 
     `out` is where people look (the terminal), `leave` ends the process with an exit code, `providers`
-    are asked in addition to the configured ones.
+    are asked in addition to the configured ones, `journal` takes twistd's log.
     """
 
     _log = Logger()
@@ -109,8 +110,10 @@ class Gateway(Service):
         out: TextIO,
         leave: Callable[[int], object],
         providers: Mapping[str, Provider] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._reactor = reactor
+        self._journal = journal
         self._settings = loaded.settings
         self._config = loaded.path
         self._out = out
@@ -146,6 +149,12 @@ class Gateway(Service):
             websocket_connections=lambda: self._websockets.connections,
         )
         self._endpoint = listening.endpoint_for(reactor, loaded.settings.gateway)
+
+    def setServiceParent(self, parent: Any) -> None:  # noqa: N802
+        """Join the application, and bring the log that twistd is to use."""
+        if self._journal is not None:
+            parent.setComponent(ILogObserver, self._journal)
+        super().setServiceParent(parent)
 
     def startService(self) -> None:  # noqa: N802
         """Begin to start; `started` tells when the gateway answers."""

@@ -6,8 +6,9 @@ import atexit
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -16,7 +17,9 @@ from twisted.python import usage
 from openclaw_twisted import __version__
 from openclaw_twisted.config.file import load, state_dir
 from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.errors import ConfigError, Problem
+from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
 __all__ = ["Options", "makeService"]
@@ -77,10 +80,12 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         _must_be_local(loaded)
         for warning in loaded.warnings:
             _log.warn("{warning}", warning=str(warning))
+        state = state_dir(environ, home)
         return Gateway(
             reactor,
             loaded,
-            state_dir=state_dir(environ, home),
+            state_dir=state,
+            journal=_journal(options.parent or {}, loaded, state / "logs"),
             home=home,
             out=sys.__stdout__ or sys.stdout,
             leave=_leave_with(reactor),
@@ -88,6 +93,20 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     except ConfigError as error:
         sys.stderr.write(f"openclaw-gateway: {error}\n")
         raise SystemExit(EXIT_CONFIG) from None
+
+
+def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal | None:
+    """Return the log; None leaves it to what somebody has asked of twistd (`--syslog`, `--logger`)."""
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    name, foreground = twistd.get("logfile"), bool(twistd.get("nodaemon"))
+    console: TextIO | None = None
+    if name and name != "-":
+        console = Path(name).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - for good
+    elif foreground:
+        console = sys.__stdout__ or sys.stdout
+    secrets = secrets_in(loaded.settings)
+    return Journal(loaded.settings.logging, folder=folder, console=console, secrets=secrets)
 
 
 def _must_be_local(loaded: Loaded) -> None:

@@ -26,7 +26,7 @@ def _keys(text: str) -> dict[str, Any]:
 
 
 PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
-    settings.Settings: {"logging": settings.LoggingSettings(), "tools": settings.ToolsSettings()},
+    settings.Settings: {"tools": settings.ToolsSettings()},
     settings.GatewaySettings: _keys("publicOrigin") | {"roles": {}},
     settings.AuthSettings: {"identityScopes": {}},
     settings.ControlUiSettings: _keys("basePath root") | {"enabled": False},

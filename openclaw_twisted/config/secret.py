@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator, Mapping
 
-__all__ = ["Secret"]
+import msgspec
+
+__all__ = ["Secret", "secrets_in"]
 
 
 class Secret:
@@ -33,3 +36,18 @@ class Secret:
 
     def _digest(self) -> bytes:
         return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).digest()
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """Yield the text of every secret inside a value: a struct, a mapping, a sequence, or a secret itself."""
+    if isinstance(value, Secret):
+        yield value.reveal()
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from secrets_in(item)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for item in value:
+            yield from secrets_in(item)

@@ -138,7 +138,7 @@ class WarningTests(ParseCase):
         self.assertEqual(
             self.idle(text),
             "gateway.push, gateway.tls.caPath, gateway.reload.mode, "
-            "agents.list[0].sandbox, agents.list[0].thinkingDefault, logging",
+            "agents.list[0].sandbox, agents.list[0].thinkingDefault, logging.redactPatterns",
         )
 
     def test_what_holds_anyway_is_not_spoken_of(self) -> None:

@@ -9,10 +9,11 @@ import traceback
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.config.secret import Secret
+from openclaw_twisted.config.parse import parse
+from openclaw_twisted.config.secret import Secret, secrets_in
 from openclaw_twisted.config.settings import AuthSettings
 
-__all__ = ["SecretTests"]
+__all__ = ["Inside", "SecretTests"]
 
 
 class SecretTests(SynchronousTestCase):
@@ -51,3 +52,21 @@ class SecretTests(SynchronousTestCase):
         self.assertNotEqual(Secret("a"), Secret("b"))
         self.assertNotEqual(Secret("a"), "a")
         self.assertEqual(len({Secret("a"), Secret("a"), Secret("\ud800")}), 2)
+
+
+class Inside(SynchronousTestCase):
+    """The secrets that a whole configuration holds."""
+
+    def test_every_secret_of_a_configuration_is_found(self) -> None:
+        text = """{
+            "gateway": {"auth": {"token": "the-gateways-token"}},
+            "models": {"providers": {"p": {
+                "baseUrl": "http://127.0.0.1:1/v1", "apiKey": "key-of-p",
+                "headers": {"x-more": "header-of-p"},
+                "models": [{"id": "m", "headers": {"x-model": "header-of-m"}}],
+            }}},
+        }"""
+        settings = parse(text, {}).settings
+        self.assertEqual(
+            set(secrets_in(settings)), {"the-gateways-token", "key-of-p", "header-of-p", "header-of-m"}
+        )

@@ -1,0 +1,82 @@
+"""The log file: one for each day, begun anew when it is too long, and gone after two weeks.
+
+A disk that is full or gone must not stop the gateway, so what cannot be written is dropped and counted, and
+the count is written as soon as something can be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+__all__ = ["LogFile", "daily"]
+
+KEEP_DAYS = 14
+SECONDS_PER_DAY = 86_400
+_PATTERN = "openclaw-*.log*"
+
+
+def daily(folder: Path) -> Callable[[float], Path]:
+    """Return what names the file of a day in `folder`, as OpenClaw names its own."""
+    return lambda at: folder / f"openclaw-{datetime.fromtimestamp(at, UTC):%Y-%m-%d}.log"
+
+
+class LogFile:
+    """Appends lines; `name` gives the file for a time in seconds since the epoch.
+
+    A file that reaches `max_bytes` becomes `<name>.1`, in the place of an older one. Files are readable by
+    their owner alone.
+    """
+
+    def __init__(self, name: Callable[[float], Path], *, max_bytes: int) -> None:
+        self._name = name
+        self._max_bytes = max_bytes
+        self._descriptor = -1
+        self._path = Path()
+        self._size = 0
+        self._day = -1
+        self._dropped = 0
+
+    def write(self, line: str, at: float) -> None:
+        """Append a line; never raises for what the disk does."""
+        data = line.encode("utf-8", "backslashreplace")
+        try:
+            self._prepare(at, len(data))
+            if self._dropped:
+                data = f"({self._dropped} lines could not be written)\n".encode() + data
+            os.write(self._descriptor, data)
+        except OSError:
+            self._dropped += 1
+        else:
+            self._dropped = 0
+            self._size += len(data)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _prepare(self, at: float, more_bytes: int) -> None:
+        day = int(at // SECONDS_PER_DAY)
+        if day != self._day:
+            self.close()
+        elif self._size and self._size + more_bytes > self._max_bytes:
+            self.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+        if self._descriptor < 0:
+            self._open(at)
+            self._day = day
+
+    def _open(self, at: float) -> None:
+        self._path = self._name(at)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._descriptor).st_size
+        for old in self._path.parent.glob(_PATTERN):
+            with suppress(OSError):
+                if at - old.stat().st_mtime > KEEP_DAYS * SECONDS_PER_DAY:
+                    old.unlink()

@@ -1,0 +1,69 @@
+"""The log file on a real disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw_twisted.logs.file import KEEP_DAYS, SECONDS_PER_DAY, LogFile, daily
+
+NOON = 1_795_262_400.0  # 2026-11-21, 12:00 UTC
+
+
+class Files(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()) / "logs"
+        self.log = LogFile(daily(self.folder), max_bytes=100)
+        self.addCleanup(self.log.close)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def text(self, name: str = "openclaw-2026-11-21.log") -> str:
+        return (self.folder / name).read_text()
+
+    def test_lines_are_appended_and_only_the_owner_reads_them(self) -> None:
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        self.log.write("one\n", NOON)
+        self.log.close()
+        self.log.write("two\n", NOON)
+        self.assertEqual(self.text(), "one\ntwo\n")
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (self.folder, *self.folder.iterdir())]
+        self.assertEqual(modes, [0o700, 0o600])
+
+    def test_each_day_has_its_own(self) -> None:
+        self.log.write("one\n", NOON)
+        self.log.write("two\n", NOON + SECONDS_PER_DAY)
+        self.assertEqual(self.names(), ["openclaw-2026-11-21.log", "openclaw-2026-11-22.log"])
+
+    def test_a_long_one_is_begun_anew(self) -> None:
+        for number in range(5):
+            self.log.write(f"{number}" * 60 + "\n", NOON)
+        self.assertEqual(self.names(), ["openclaw-2026-11-21.log", "openclaw-2026-11-21.log.1"])
+        self.assertTrue(self.text().startswith("4"))
+        self.assertTrue(self.text("openclaw-2026-11-21.log.1").startswith("3"))
+
+    def test_old_ones_go_and_strangers_stay(self) -> None:
+        self.folder.mkdir(parents=True)
+        for name in ("openclaw-2026-01-01.log", "openclaw-2026-01-01.log.1", "notes.txt"):
+            (self.folder / name).touch()
+            os.utime(self.folder / name, (0, NOON - (KEEP_DAYS + 1) * SECONDS_PER_DAY))
+        self.log.write("one\n", NOON)
+        self.assertEqual(self.names(), ["notes.txt", "openclaw-2026-11-21.log"])
+
+    def test_what_cannot_be_written_is_counted(self) -> None:
+        self.folder.parent.mkdir(exist_ok=True)
+        self.folder.write_text("a file in the way")
+        self.log.write("one\n", NOON)
+        self.log.write("two\n", NOON)
+        self.folder.unlink()
+        self.log.write("three\n", NOON)
+        self.assertEqual(self.text(), "(2 lines could not be written)\nthree\n")
+
+    def test_text_that_is_no_unicode(self) -> None:
+        self.log.write("\ud800\n", NOON)
+        self.assertEqual(self.text(), "\\ud800\n")
