@@ -45,6 +45,7 @@ from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses import Responses, response_limits
@@ -325,6 +326,7 @@ class Gateway(Service):
             responses=Responses(
                 runs=runs,
                 chain=ResponseChain(self._store, self.runner),
+                references=ItemReferences(self._store),
                 images=ImageFetcher(self._reactor, response_limits(gateway.http.endpoints)),
                 now=time.time,
             ),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from openclaw_twisted.config.settings import EndpointsSettings
 from openclaw_twisted.http.agent_runs import AgentRuns, end_of
 from openclaw_twisted.http.endpoint import Call, Reply
 from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.parts import ContentLimits
 from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses_answer import new_response
-from openclaw_twisted.http.responses_request import parse
+from openclaw_twisted.http.responses_request import REFERENCE, ResponsesRequest, conversation_of, parse
 from openclaw_twisted.http.responses_stream import ResponseEncoder, whole_response
 
 __all__ = ["Responses", "response_limits"]
@@ -26,13 +29,15 @@ class Responses:
 
     runs: AgentRuns
     chain: ResponseChain
+    references: ItemReferences
     images: ImageFetcher
     now: Callable[[], float]
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in events when the request says `stream`."""
-        asked, conversation = parse(call.body, self.images.limits)
+        asked = parse(call.body)
         target = self.runs.target(call, model=asked.model, user=asked.user)
+        conversation = conversation_of(await self._resolved(asked), self.images.limits)
         run = await self.runs.run(
             call,
             target,
@@ -46,6 +51,12 @@ class Responses:
             return Reply(body=whole_response(response, run), headers=self.runs.headers(run))
         await self.runs.stream(call, run, ResponseEncoder(response))
         return None
+
+    async def _resolved(self, asked: ResponsesRequest) -> ResponsesRequest:
+        """Return the request with the items that it names by their ids."""
+        if isinstance(asked.input, str) or not any(item.type == REFERENCE for item in asked.input):
+            return asked
+        return replace(asked, input=await self.references.resolve(asked.input))
 
 
 def response_limits(settings: EndpointsSettings) -> ContentLimits:

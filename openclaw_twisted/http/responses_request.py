@@ -31,7 +31,19 @@ from openclaw_twisted.http.conversation import (
 )
 from openclaw_twisted.http.parts import ContentLimits, ItemPartIn, read_content, with_content
 
-__all__ = ["AllowedToolsIn", "NamedToolIn", "ResponsesRequest", "TextFormatIn", "parse"]
+__all__ = [
+    "REFERENCE",
+    "AllowedToolsIn",
+    "InputItemIn",
+    "NamedToolIn",
+    "ResponsesRequest",
+    "TextFormatIn",
+    "conversation_of",
+    "parse",
+]
+
+REFERENCE = "item_reference"
+"""The type of an input item that names an output item of an earlier response by its id."""
 
 _REFUSED = {
     "background": "Runs in the background cannot be asked for here. Leave background out, and stream.",
@@ -86,12 +98,17 @@ class InputItemIn(msgspec.Struct, kw_only=True):
     """One item of the input: a message, a call that a model made, what a call gave, or reasoning.
 
     `role` and `content` belong to messages, `call_id`, `name` and `arguments` to function calls, `call_id`
-    and `output` to what they gave. Reasoning is accepted and not sent to the model.
+    and `output` to what they gave. Reasoning is accepted and not sent to the model. A reference stands for
+    the output item that has its `id`.
     """
 
     type: Annotated[
-        str, Meta(description="`message`, `function_call`, `function_call_output` or `reasoning`.")
+        str,
+        Meta(
+            description="`message`, `function_call`, `function_call_output`, `reasoning` or `item_reference`."
+        ),
     ] = "message"
+    id: str | None = None
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: str | list[ItemPartIn] | None = None
     call_id: str | None = None
@@ -219,7 +236,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
 _decoder = msgspec.json.Decoder(ResponsesRequest)
 
 
-def parse(body: bytes, limits: ContentLimits) -> tuple[ResponsesRequest, Conversation]:
+def parse(body: bytes) -> ResponsesRequest:
     """Read a request body.
 
     Raises `InvalidRequestError` that says what is wrong and where; never quotes the body.
@@ -228,9 +245,17 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ResponsesRequest, Convers
     for name, why in _REFUSED.items():
         if getattr(request, name):
             raise InvalidRequestError(why, param=name)
+    return request
+
+
+def conversation_of(request: ResponsesRequest, limits: ContentLimits) -> Conversation:
+    """Return what a request, whose references are resolved, says to the model.
+
+    Raises `InvalidRequestError` for what cannot be said.
+    """
     tools = _tools(request.tools or ())
     offered, choice = _tool_choice(request, tools)
-    return request, Conversation(
+    return Conversation(
         messages=_messages(request.input, limits),
         instructions=(request.instructions,) if request.instructions else (),
         tools=offered,
@@ -256,7 +281,11 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
             case "reasoning":
                 pass
             case _:
-                raise _unknown_item(item.type, f"{path}.type")
+                raise InvalidRequestError(
+                    f"Items of type {_shown(item.type)} are not taken. Send message, function_call, "
+                    "function_call_output, reasoning or item_reference items.",
+                    param=f"{path}.type",
+                )
     if not any(message.role in {"user", "tool"} for message in messages):
         raise InvalidRequestError("Missing user message in `input`.", param="input")
     limits.check_total(messages)
@@ -294,18 +323,6 @@ def _needed(value: Any, param: str) -> Any:
     if not value:
         raise InvalidRequestError(f"{param} is missing.", param=param)
     return value
-
-
-def _unknown_item(kind: str, param: str) -> InvalidRequestError:
-    if kind == "item_reference":
-        return InvalidRequestError(
-            "Items are not kept by their ids. Send the item itself, or previous_response_id.", param=param
-        )
-    return InvalidRequestError(
-        f"Items of type {_shown(kind)} are not taken. Send message, function_call, function_call_output or "
-        "reasoning items.",
-        param=param,
-    )
 
 
 def _tools(given: Sequence[FunctionToolIn]) -> tuple[ToolSpec, ...]:

@@ -94,7 +94,7 @@ class ResponseProgress:
         speaking = self._speaking
         if not isinstance(speaking, kind):
             yield from self._hush("completed")
-            speaking = self._speaking = kind(self._new_id(prefix), len(self._items))
+            speaking = self._speaking = kind(self._new_id(prefix, len(self._items)), len(self._items))
             self._items.append(speaking)
             yield from speaking.begin()
         if text:
@@ -104,7 +104,9 @@ class ResponseProgress:
         call = self._calls.get(piece.index)
         if call is None:
             yield from self._hush("completed")
-            call = self._calls[piece.index] = GrowingCall(self._new_id("fc"), len(self._items), piece)
+            call = self._calls[piece.index] = GrowingCall(
+                self._new_id("fc", len(self._calls)), len(self._items), piece
+            )
             self._items.append(call)
             yield from call.begin()
         yield from call.more(piece.arguments)
@@ -150,8 +152,9 @@ class ResponseProgress:
     def _output(self) -> tuple[OutputItemOut, ...]:
         return tuple(self._ended.get(item) or item.item("incomplete") for item in self._items)
 
-    def _new_id(self, prefix: str) -> str:
-        return f"{prefix}_{self.response.id.removeprefix('resp_')}_{len(self._items)}"
+    def _new_id(self, prefix: str, at: int) -> str:
+        """Return an item's id, which `item_references` can read: calls count by themselves."""
+        return f"{prefix}_{self.response.id.removeprefix('resp_')}_{at}"
 
 
 class ResponseEncoder:

@@ -26,6 +26,7 @@ from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
+from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.public_addresses import IPAddress
 from openclaw_twisted.http.response_chain import ResponseChain
@@ -136,6 +137,7 @@ class LoopbackDoor:
         return Responses(
             runs=runs,
             chain=ResponseChain(self.runs.store, self.runs.runner),
+            references=ItemReferences(self.runs.store),
             images=ImageFetcher(clock, limits, may_connect=self.may_connect),
             now=self.now,
         )

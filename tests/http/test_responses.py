@@ -178,7 +178,7 @@ class Whole(ResponsesCase):
                 },
                 {
                     "type": "function_call",
-                    "id": f"fc_{base}_2",
+                    "id": f"fc_{base}_0",
                     "call_id": "c1",
                     "name": "f",
                     "arguments": '{"a":1}',

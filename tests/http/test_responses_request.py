@@ -11,7 +11,7 @@ from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.conversation import Conversation
 from openclaw_twisted.http.parts import ContentLimits, Draft
-from openclaw_twisted.http.responses_request import ResponsesRequest, parse
+from openclaw_twisted.http.responses_request import ResponsesRequest, conversation_of, parse
 from openclaw_twisted.testing import user
 from tests.http.test_parts import data_uri, padded
 
@@ -23,7 +23,7 @@ OTHER = {"type": "function", "function": {"name": "g"}}
 
 
 def said(**body: Any) -> Conversation:
-    return parse(json.dumps({"input": "hi"} | body).encode(), LIMITS)[1]
+    return conversation_of(parse(json.dumps({"input": "hi"} | body).encode()), LIMITS)
 
 
 def messages(*items: Any) -> tuple[Message, ...]:
@@ -104,7 +104,6 @@ class Input(SynchronousTestCase):
             ([{"role": "tool", "content": "a"}], "input[0].role", "Invalid"),
             ([{"role": "user", "content": 5}], "input[0].content", "Expected"),
             ([{"role": "system", "content": [png]}], "input[0].content", "text only"),
-            ([{"type": "item_reference", "id": "msg_1"}], "input[0].type", "previous_response_id"),
             ([{"type": "web_search_call", "id": "w"}], "input[0].type", "web_search_call"),
             ([{"type": "<script>"}], "input[0].type", "another kind"),
             ([{"type": "function_call", "name": "f"}], "input[0].call_id", "is missing"),
@@ -229,6 +228,6 @@ class Asking(SynchronousTestCase):
     def test_no_json_gets_anything_but_an_answer_or_a_refusal(self, value: Any) -> None:
         for body in (value, {"input": value}, {"input": [value]}, {"input": "hi", "tools": [value]}):
             try:
-                parse(json.dumps(body).encode(), LIMITS)
+                conversation_of(parse(json.dumps(body).encode()), LIMITS)
             except InvalidRequestError:
                 continue
