@@ -1,7 +1,8 @@
 """Input items that are named by their ids: the parts of earlier answers that the store still has.
 
-The id of an output item leads to its response's run, and the run to what was said. Clients that let the server
-remember (the AI SDK does unless `store` is false) send `item_reference` items in the place of earlier answers.
+The id of an output item leads to its response's run, and the run to what was said. Clients that let the
+server remember (the AI SDK does unless `store` is false) send `item_reference` items instead of earlier
+answers.
 """
 
 from __future__ import annotations

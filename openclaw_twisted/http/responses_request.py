@@ -67,6 +67,7 @@ _ITEM_FORMS = {
             "required": ["type", "call_id"],
         },
         {"properties": {"type": {"enum": ["reasoning"]}}, "required": ["type"]},
+        {"properties": {"type": {"enum": [REFERENCE]}, "id": _TEXT}, "required": ["type", "id"]},
     ]
 }
 _ANSWERABLE = {
