@@ -116,7 +116,7 @@ class Tests(SynchronousTestCase):
     """How it calls an answer that breaks off."""
 
     def setUp(self) -> None:
-        self.stage = stage(type(self).__module__)
+        self.stage = stage(f"{type(self).__module__}.{type(self).__qualname__}")
 
     # What a client has to say.
 

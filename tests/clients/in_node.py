@@ -99,6 +99,7 @@ script = functools.cache(Script)
 
 class Tests(contract.Tests):
     script: str
+    more: dict[str, str] = {}  # noqa: RUF012
 
     def setUp(self) -> None:
         script(self.script)
@@ -118,6 +119,7 @@ class Tests(contract.Tests):
                 "user": asking.user,
                 "headers": asking.headers,
                 "retries": asking.retries,
+                **self.more,
             }
         )
 

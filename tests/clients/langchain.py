@@ -1,4 +1,4 @@
-"""`langchain-openai`: its chat model, with chat completions."""
+"""`langchain-openai`: its chat model, with chat completions and with responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_openai import ChatOpenAI
 from tests.clients import contract
 from tests.clients.contract import ANYBODY, Asking, Reply, Temperature
 
-__all__ = ["ChatTests"]
+__all__ = ["ChatTests", "ResponsesTests"]
 
 
 class ChatTests(contract.ListsModels):
@@ -27,6 +27,7 @@ class ChatTests(contract.ListsModels):
         "a silent provider": "OpenAIAPIError",
     }
     broken = "APIError"
+    use_responses_api = False
 
     def model(self, asking: Asking = ANYBODY) -> Any:
         return ChatOpenAI(
@@ -36,6 +37,8 @@ class ChatTests(contract.ListsModels):
             max_retries=asking.retries,
             default_headers=asking.headers,
             model_kwargs={"user": asking.user} if asking.user else {},
+            stream_usage=True,
+            use_responses_api=self.use_responses_api,
             timeout=20,
         )
 
@@ -48,7 +51,7 @@ class ChatTests(contract.ListsModels):
     def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
         whole = AIMessageChunk("")
         pieces = []
-        for chunk in self.model(asking).stream(prompt, stream_usage=True):
+        for chunk in self.model(asking).stream(prompt):
             pieces.append(chunk.text)
             whole += chunk
         return reply_of(whole, *pieces)
@@ -77,6 +80,11 @@ class ChatTests(contract.ListsModels):
         left = time.monotonic()
         chunks.close()
         return left
+
+
+class ResponsesTests(ChatTests):
+    broken = "ValueError"
+    use_responses_api = True
 
 
 def reply_of(message: AIMessage, *pieces: str) -> Reply:

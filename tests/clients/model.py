@@ -73,6 +73,12 @@ class Model:
         with self._changed:
             return [body for body in self._requests if prompt_of(body) == prompt]
 
+    def asked(self, prompt: str) -> None:
+        """Wait until somebody has asked `prompt`."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: prompt in map(prompt_of, self._requests), WAIT_SECONDS):
+                raise AssertionError(f"nobody asked {prompt!r} within {WAIT_SECONDS:g} s")
+
     def hung_up(self, prompt: str) -> float:
         """Wait until the caller that asked `prompt` has hung up; returns when, by `time.monotonic`."""
         with self._changed:
@@ -83,6 +89,7 @@ class Model:
     def arrived(self, body: Body) -> None:
         with self._changed:
             self._requests.append(body)
+            self._changed.notify_all()
 
     def left(self, prompt: str) -> None:
         with self._changed:

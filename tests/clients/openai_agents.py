@@ -1,4 +1,4 @@
-"""`openai-agents`: agents with its chat completions model."""
+"""`openai-agents`: agents with its models for chat completions and for responses, its default."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, Runner, ToolCallItem, function_tool
+from agents import (
+    Agent,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    Runner,
+    ToolCallItem,
+    function_tool,
+)
 from openai import AsyncOpenAI
 
 from tests.clients import contract, openai_async
 from tests.clients.contract import ANYBODY, OPENAI_ERRORS, Asking, Reply, Temperature
+from tests.clients.model import said_so_far
 
-__all__ = ["ChatTests"]
+__all__ = ["ChatTests", "ResponsesTests"]
 
 T = TypeVar("T")
 
@@ -21,6 +30,7 @@ T = TypeVar("T")
 class ChatTests(contract.ListsModels):
     errors = OPENAI_ERRORS
     broken = "APIError"
+    model_class: Any = OpenAIChatCompletionsModel
 
     def using(
         self,
@@ -39,7 +49,7 @@ class ChatTests(contract.ListsModels):
         )
 
         def work_with(client: AsyncOpenAI) -> Awaitable[T]:
-            model = OpenAIChatCompletionsModel(asking.model, client)
+            model = self.model_class(asking.model, client)
             return work(Agent(name="Ann's", model=model, model_settings=settings, **more))
 
         return openai_async.using(self.stage, asking, work_with)
@@ -87,6 +97,19 @@ class ChatTests(contract.ListsModels):
             return left
 
         return self.using(abandoned)
+
+
+class ResponsesTests(ChatTests):
+    broken = "ModelBehaviorError"
+    model_class = OpenAIResponsesModel
+
+    def test_conversation_by_the_response_before(self) -> None:
+        async def talked(agent: Agent[Any]) -> str:
+            first = await Runner.run(agent, "I am Ann.")
+            second = await Runner.run(agent, "Who am I?", previous_response_id=first.last_response_id)
+            return str(second.final_output)
+
+        self.assertEqual(said_so_far("I am Ann.", "Who am I?"), self.using(talked))
 
 
 async def texts(result: Any) -> AsyncIterator[str]:

@@ -1,18 +1,21 @@
-"""`openai` for Python: chat completions, by the current one and by the last 1.x."""
+"""`openai` for Python: chat completions and responses, by the current one and by the last 1.x."""
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - it is what an async client runs on
 import json
 import time
 from typing import Any
 
 import openai
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
-from tests.clients import contract
+from tests.clients import contract, openai_async
 from tests.clients.contract import ANYBODY, OPENAI_ERRORS, Asking, Reply, Temperature, weather
+from tests.clients.model import said_so_far
 
-__all__ = ["ChatTests"]
+__all__ = ["ChatTests", "ResponsesTests"]
 
 WEATHER: Any = {
     "type": "function",
@@ -29,25 +32,20 @@ WEATHER: Any = {
     },
 }
 
+FUNCTION: Any = {"type": "function", **WEATHER["function"]}
+
 
 class ChatTests(contract.ListsModels):
     errors = OPENAI_ERRORS
     broken = "APIError"
 
-    def client(self, asking: Asking = ANYBODY) -> openai.OpenAI:
-        client = openai.OpenAI(
-            base_url=self.stage.base_url, api_key=asking.key, max_retries=asking.retries, timeout=20
-        )
-        self.addCleanup(client.close)
-        return client
-
     def models(self) -> list[str]:
-        client = self.client()
+        client = client_for(self)
         return [client.models.retrieve(model.id).id for model in client.models.list()]
 
     def ask(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
         user: Any = {"user": asking.user} if asking.user else {}
-        answer: ChatCompletion = self.client(asking).chat.completions.create(
+        answer: ChatCompletion = client_for(self, asking).chat.completions.create(
             model=asking.model,
             messages=[{"role": "user", "content": prompt}],
             extra_headers=asking.headers,
@@ -60,7 +58,7 @@ class ChatTests(contract.ListsModels):
         )
 
     def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
-        manager = self.client(asking).chat.completions.stream(
+        manager = client_for(self, asking).chat.completions.stream(
             model=asking.model,
             messages=[{"role": "user", "content": prompt}],
             stream_options={"include_usage": True},
@@ -76,7 +74,7 @@ class ChatTests(contract.ListsModels):
         )
 
     def loop(self, prompt: str) -> str:
-        client = self.client()
+        client = client_for(self)
         messages: Any = [{"role": "user", "content": prompt}]
         while True:
             answer = client.chat.completions.create(model="openclaw", messages=messages, tools=[WEATHER])
@@ -90,7 +88,7 @@ class ChatTests(contract.ListsModels):
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
 
     def forced(self, prompt: str) -> tuple[str, Any]:
-        answer = self.client().chat.completions.parse(
+        answer = client_for(self).chat.completions.parse(
             model="openclaw",
             messages=[{"role": "user", "content": prompt}],
             tools=[WEATHER],
@@ -102,7 +100,7 @@ class ChatTests(contract.ListsModels):
         return call.function.name, call.function.parsed_arguments
 
     def structured(self, prompt: str) -> Any:
-        answer = self.client().chat.completions.parse(
+        answer = client_for(self).chat.completions.parse(
             model="openclaw",
             messages=[{"role": "user", "content": prompt}],
             response_format=Temperature,
@@ -112,25 +110,31 @@ class ChatTests(contract.ListsModels):
         return parsed.model_dump()
 
     def abandon(self, prompt: str) -> float:
-        with self.client().chat.completions.create(
+        with client_for(self).chat.completions.create(
             model="openclaw", messages=[{"role": "user", "content": prompt}], stream=True
         ) as stream:
             next(chunk for chunk in stream if chunk.choices[0].delta.content)
             return time.monotonic()
 
     def test_whole_answer_that_nobody_waits_for(self) -> None:
-        prompt = self.unique("hang")
-        impatient = self.client().with_options(timeout=0.5)
-        with self.assertRaises(openai.APITimeoutError):
-            impatient.chat.completions.create(
-                model="openclaw", messages=[{"role": "user", "content": prompt}]
+        prompt = self.unique("be silent")
+
+        async def abandoned(client: openai.AsyncOpenAI) -> float:
+            waiting = asyncio.ensure_future(
+                client.chat.completions.create(
+                    model="openclaw", messages=[{"role": "user", "content": prompt}]
+                )
             )
-        left = time.monotonic()
+            await asyncio.to_thread(self.stage.model.asked, prompt)
+            waiting.cancel()
+            return time.monotonic()
+
+        left = openai_async.using(self.stage, ANYBODY, abandoned)
         self.assertLess(self.stage.model.hung_up(prompt) - left, contract.HANG_UP_SECONDS)
 
     def test_error_that_names_the_field(self) -> None:
         with self.assertRaises(openai.BadRequestError) as caught:
-            self.client().chat.completions.create(
+            client_for(self).chat.completions.create(
                 model="openclaw", messages=[{"role": "user", "content": "hi"}], temperature=9
             )
         self.assertEqual("temperature", caught.exception.param)
@@ -139,3 +143,82 @@ class ChatTests(contract.ListsModels):
         with self.assertRaises(openai.BadRequestError) as caught:
             self.ask("fail 400 context", Asking("openclaw/refusing"))
         self.assertEqual("context_length_exceeded", caught.exception.code)
+
+
+class ResponsesTests(contract.Tests):
+    errors = OPENAI_ERRORS
+    broken = "APIError"
+
+    def create(self, prompt: Any, asking: Asking = ANYBODY, **more: Any) -> Response:
+        if asking.user:
+            more["user"] = asking.user
+        response: Response = client_for(self, asking).responses.create(
+            model=asking.model, input=prompt, extra_headers=asking.headers, **more
+        )
+        return response
+
+    def ask(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        return reply_to(self.create(prompt, asking))
+
+    def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
+        with client_for(self, asking).responses.stream(model=asking.model, input=prompt) as stream:
+            pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            return reply_to(stream.get_final_response(), *pieces)
+
+    def loop(self, prompt: str) -> str:
+        response = self.create(prompt, tools=[FUNCTION])
+        while calls := [item for item in response.output if item.type == "function_call"]:
+            results = [
+                {
+                    "type": "function_call_output",
+                    "call_id": call.call_id,
+                    "output": weather(**json.loads(call.arguments)),
+                }
+                for call in calls
+            ]
+            response = self.create(results, previous_response_id=response.id, tools=[FUNCTION])
+        return response.output_text
+
+    def forced(self, prompt: str) -> tuple[str, Any]:
+        response = self.create(prompt, tools=[FUNCTION], tool_choice={"type": "function", "name": "weather"})
+        (call,) = response.output
+        assert call.type == "function_call"
+        return call.name, json.loads(call.arguments)
+
+    def structured(self, prompt: str) -> Any:
+        response = client_for(self).responses.parse(model="openclaw", input=prompt, text_format=Temperature)
+        assert response.output_parsed is not None
+        return response.output_parsed.model_dump()
+
+    def abandon(self, prompt: str) -> float:
+        with client_for(self).responses.create(model="openclaw", input=prompt, stream=True) as stream:
+            next(event for event in stream if event.type == "response.output_text.delta")
+            return time.monotonic()
+
+    def test_conversation_by_the_response_before(self) -> None:
+        first = self.create("I am Ann.")
+        second = self.create("Who am I?", previous_response_id=first.id)
+        self.assertEqual(said_so_far("I am Ann.", "Who am I?"), second.output_text)
+        other = self.create("And I?", previous_response_id=first.id)
+        self.assertEqual(said_so_far("I am Ann.", "And I?"), other.output_text)
+
+    def test_response_that_is_not_stored(self) -> None:
+        first = self.create("I am Ann.", store=False)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.create("Who am I?", previous_response_id=first.id)
+        self.assertEqual("previous_response_not_found", caught.exception.code)
+
+
+def client_for(test: contract.Tests, asking: Asking = ANYBODY) -> openai.OpenAI:
+    """Return a client of the test's gateway, which is closed when the test ends."""
+    client = openai.OpenAI(
+        base_url=test.stage.base_url, api_key=asking.key, max_retries=asking.retries, timeout=20
+    )
+    test.addCleanup(client.close)
+    return client
+
+
+def reply_to(response: Response, *pieces: str) -> Reply:
+    assert response.usage is not None
+    tokens = (response.usage.input_tokens, response.usage.output_tokens)
+    return Reply(response.output_text, pieces=pieces, tokens=tokens)

@@ -1,4 +1,4 @@
-"""`pydantic-ai`: agents with its OpenAI chat model."""
+"""`pydantic-ai`: agents with its models for chat completions and for responses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelHTTPError, NativeOutput, ToolOutput
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients import contract, openai_async
 from tests.clients.contract import ANYBODY, Asking, Reply, Temperature
 
-__all__ = ["ChatTests"]
+__all__ = ["ChatTests", "ResponsesTests"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ class ChatTests(contract.ListsModels):
         "a silent provider": "ModelServerError 504",
     }
     broken = "ModelAPIError"
+    model_class: Any = OpenAIChatModel
 
     def named(self, error: BaseException) -> str:
         return super().named(error) + (f" {error.status_code}" if isinstance(error, ModelHTTPError) else "")
@@ -49,7 +50,7 @@ class ChatTests(contract.ListsModels):
             settings["openai_user"] = asking.user
 
         def work_with(client: AsyncOpenAI) -> Awaitable[T]:
-            model = OpenAIChatModel(asking.model, provider=OpenAIProvider(openai_client=client))
+            model = self.model_class(asking.model, provider=OpenAIProvider(openai_client=client))
             return work(Agent(model, model_settings=settings, **more))
 
         return openai_async.using(self.stage, asking, work_with)
@@ -92,3 +93,8 @@ class ChatTests(contract.ListsModels):
                 return left
 
         return self.using(abandoned)
+
+
+class ResponsesTests(ChatTests):
+    broken = "ModelServerError 500"
+    model_class = OpenAIResponsesModel

@@ -97,6 +97,7 @@ def strike() -> None:
 
 def _configuration(model_url: str) -> dict[str, Any]:
     config = configuration(model_url, free_port())
+    config["gateway"]["http"]["endpoints"]["responses"] = {"enabled": True}
     config["agents"]["entries"] = {"main": {"default": True}}
     for agent, changes in AGENTS_IN_TROUBLE.items():
         # A provider of its own for each, so that no trouble makes the gateway wary of another agent's.

@@ -1,5 +1,6 @@
-// The AI SDK of Vercel with its provider for servers that are compatible with OpenAI.
+// The AI SDK of Vercel: with its provider for servers that are compatible with OpenAI, and with OpenAI's own.
 
+import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, Output, RetryError, generateObject, generateText, isStepCount, streamText, tool } from "ai";
 import { z } from "zod";
@@ -9,20 +10,21 @@ globalThis.AI_SDK_LOG_WARNINGS = false;
 
 const Temperature = z.object({ city: z.string(), degrees: z.number().int() });
 
+// OpenAI's own provider asks for responses.
+const providers = {
+  "openai-compatible": (settings) =>
+    createOpenAICompatible({ ...settings, name: "openclaw", includeUsage: true, supportsStructuredOutputs: true }),
+  openai: createOpenAI,
+};
+
 const call = (job) => {
-  const openclaw = createOpenAICompatible({
-    name: "openclaw",
-    baseURL: job.baseURL,
-    apiKey: job.key,
-    headers: job.headers,
-    includeUsage: true,
-    supportsStructuredOutputs: true,
-  });
+  const provider = providers[job.provider]({ baseURL: job.baseURL, apiKey: job.key, headers: job.headers });
+  const options = job.user ? { user: job.user } : {};
   return {
-    model: openclaw(job.model),
+    model: provider(job.model),
     prompt: job.prompt,
     maxRetries: job.retries,
-    providerOptions: { openclaw: job.user ? { user: job.user } : {} },
+    providerOptions: { openclaw: options, openai: { store: false, ...options } },
   };
 };
 
