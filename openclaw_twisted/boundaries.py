@@ -7,7 +7,7 @@ Each implementation carries one typed line that proves it fits, next to its defi
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -60,8 +60,14 @@ __all__ = [
 ]
 
 
+CacheRetention = Literal["none", "short", "long"]
+
+
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the model is asked to answer; None leaves the choice to the provider."""
+    """How the model is asked to answer; None leaves the choice to the provider.
+
+    `cache_retention` is for how long the provider is asked to keep the prompt, where it can be asked.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -74,6 +80,7 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_effort: str | None = None
     response_format: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+    cache_retention: CacheRetention | None = None
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,7 +121,9 @@ class ProviderRequestSettings(Struct, frozen=True, kw_only=True, rename="camel")
 class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """Somebody who runs models."""
 
-    base_url: Annotated[str | None, Meta(description="Where its API is, up to and with `/v1`.")] = None
+    base_url: Annotated[
+        str | None, Meta(description="Where its API is, up to and with `/v1`, if it has one.")
+    ] = None
     api_key: Annotated[Secret | None, Meta(description="Its API key.")] = None
     api_keys: Annotated[
         tuple[Secret, ...],
@@ -129,9 +131,13 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = ()
     api: Annotated[ProviderApi, Meta(description="Which API it speaks.")] = "openai-completions"
     headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
-    auth_header: Annotated[bool, Meta(description="Whether the key is sent as `Authorization: Bearer`.")] = (
-        True
-    )
+    auth_header: Annotated[
+        bool | None,
+        Meta(
+            description="Whether the key is sent as `Authorization: Bearer`; "
+            "unset is yes, but for `anthropic-messages`, where it is sent as `x-api-key`."
+        ),
+    ] = None
     timeout_seconds: Annotated[
         Seconds | None, Meta(description="How long one request may take in all; unset is without end.")
     ] = None

@@ -20,6 +20,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "reasoningEffort": "reasoning_effort",
     "responseFormat": "response_format",
     "parallelToolCalls": "parallel_tool_calls",
+    "cacheRetention": "cache_retention",
 }
 """OpenClaw's spelling of the names that are written differently on the wire; both are read."""
 

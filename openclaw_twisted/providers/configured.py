@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from openclaw_twisted.config.settings import CompatSettings, ModelSettings, Prov
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
+from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
@@ -27,10 +28,13 @@ from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
 __all__ = ["Configured", "compat_of", "timeouts_of"]
 
-API = "openai-completions"
+OPENAI = "openai-completions"
+ANTHROPIC = "anthropic-messages"
 EMBEDDING_KEY = "models.embedding"
 PATIENCE_SECONDS = 120.0
 _OPENAI_HOST = "api.openai.com"
+
+_Carrier = Literal["authorization", "x-api-key"] | None
 
 
 class Configured:
@@ -199,7 +203,7 @@ class _Ways:
         self._id = provider_id
         self._given = given
         self._observe = observe
-        self._credentials: dict[str, list[Credential]] = {}
+        self._credentials: dict[tuple[str, _Carrier], list[Credential]] = {}
         self._accesses: list[Access] = []
         self._capacity = _capacity(given, provider_id, f"models.providers.{provider_id}")
 
@@ -211,7 +215,7 @@ class _Ways:
         """Return the way to a model."""
         given = self._given
         base_url, api = model.base_url or given.base_url, model.api or given.api
-        access = self.access(base_url) if base_url is not None else None
+        access = self.access(base_url, api) if base_url is not None else None
         limit = _capacity(model, f'Model "{model.id}" of {self._id}', f"models.providers.{self._id}.models")
         return _Way(
             access=access,
@@ -222,17 +226,17 @@ class _Ways:
             max_tokens=model.max_tokens or given.max_tokens,
         )
 
-    def access(self, base_url: str) -> Access:
-        """Return a way to an address, with the keys that belong there."""
-        origin = origin_of(base_url)
-        if origin not in self._credentials:
-            self._credentials[origin] = [
+    def access(self, base_url: str, api: str = OPENAI) -> Access:
+        """Return a way to an address, with the keys that belong there, as its API wants them."""
+        place = origin_of(base_url), _carrier(self._given, api)
+        if place not in self._credentials:
+            self._credentials[place] = [
                 Credential(position, headers, seconds=self._clock.seconds)
-                for position, headers in enumerate(_keys(self._given), start=1)
+                for position, headers in enumerate(_keys(self._given, place[1]), start=1)
             ]
         access = Access(
             self._upstream,
-            self._credentials[origin],
+            self._credentials[place],
             name=self._id,
             base_url=base_url,
             clock=self._clock,
@@ -256,10 +260,18 @@ def _api(
         return _Unavailable(
             f"Provider {provider_id} has no address. Set models.providers.{provider_id}.baseUrl."
         )
-    if api != API:
+    if api == ANTHROPIC:
+        return AnthropicMessages(
+            access,
+            name=provider_id,
+            base_url=base_url,
+            headers=_headers(given, model),
+            settings=model,
+        )
+    if api != OPENAI:
         return _Unavailable(
             f'Provider {provider_id} speaks "{api}", which this gateway does not yet. '
-            f'Use its OpenAI-compatible address, with models.providers.{provider_id}.api "{API}".'
+            f'Use its OpenAI-compatible address, with models.providers.{provider_id}.api "{OPENAI}".'
         )
     compat = compat_of(model.compat, base_url)
     return OpenAICompletions(
@@ -286,11 +298,20 @@ def _headers(given: ProviderSettings, model: ModelSettings) -> dict[str, str]:
     return {name: value.reveal() for name, value in secrets.items()}
 
 
-def _keys(given: ProviderSettings) -> list[dict[str, str]]:
+def _carrier(given: ProviderSettings, api: str) -> _Carrier:
+    """Return the header that carries a key: what `authHeader` says, else what the API's own vendor wants."""
+    if api == ANTHROPIC:
+        return "authorization" if given.auth_header else "x-api-key"
+    return None if given.auth_header is False else "authorization"
+
+
+def _keys(given: ProviderSettings, carrier: _Carrier) -> list[dict[str, str]]:
     """Return the headers of each key; a provider without one, or that takes none like this, has none."""
     first = () if given.api_key is None else (given.api_key,)
-    keys = dict.fromkeys((*first, *given.api_keys)) if given.auth_header else {}
-    return [{"authorization": f"Bearer {key.reveal()}"} for key in keys] or [{}]
+    keys = [key.reveal() for key in dict.fromkeys((*first, *given.api_keys))]
+    if not keys or carrier is None:
+        return [{}]
+    return [{carrier: f"Bearer {key}" if carrier == "authorization" else key} for key in keys]
 
 
 def compat_of(compat: CompatSettings, base_url: str) -> CompatSettings:

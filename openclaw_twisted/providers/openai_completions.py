@@ -13,25 +13,25 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, TextPart, ToolSpec, Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, UNREADABLE, refusal
-from openclaw_twisted.providers.upstream import Answer, Sender
+from openclaw_twisted.providers.refusals import UNREADABLE, refusal
+from openclaw_twisted.providers.streamed import Reader, counted, streamed
+from openclaw_twisted.providers.upstream import Sender
 from openclaw_twisted.sse import Decoder, EventTooLargeError
 
 __all__ = ["OpenAICompletions", "StreamReader", "request_body"]
-
-
-MAX_TOKENS = 2**53
-"""Above it a number in JSON is not exact, and no database keeps all of them."""
 
 
 class _Function(msgspec.Struct):
@@ -196,29 +196,12 @@ class OpenAICompletions:
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
         body = request_body(request, self._compat(request.model))
-        answer = await self._upstream.post(self._url, self._headers, body)
-        try:
-            if answer.status != HTTPStatus.OK:
-                await self._refuse(answer)
-            reader = StreamReader(self._name)
-            while not reader.finished:
-                data = await answer.body.read()
-                events = reader.feed(data) if data else reader.end()
-                if reader.finished:
-                    answer.body.drain()
-                if events:
-                    yield events
-        finally:
-            answer.body.close()
-
-    async def _refuse(self, answer: Answer) -> NoReturn:
-        raise refusal(
-            self._name,
-            answer.status,
-            await answer.read_at_most(MAX_ERROR_BODY_BYTES),
-            retry_after=answer.header("retry-after"),
-            secrets=answer.secrets,
-        )
+        reader = StreamReader(self._name)
+        ask = partial(self._upstream.post, self._url, self._headers, body)
+        answer = streamed(ask, name=self._name, reader=reader)
+        async with aclosing(answer) as batches:
+            async for events in batches:
+                yield events
 
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
@@ -230,7 +213,7 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     }
     if compat.supports_usage_in_streaming is not False:
         body["stream_options"] = {"include_usage": True}
-    body.update(msgspec.to_builtins(request.sampling))
+    body.update(msgspec.to_builtins(replace(request.sampling, cache_retention=None)))
     if (limit := body.pop("max_tokens", None)) is not None:
         body[compat.max_tokens_field or "max_tokens"] = limit
     if compat.supports_reasoning_effort is False:
@@ -286,21 +269,16 @@ def _tool(tool: ToolSpec, compat: CompatSettings) -> dict[str, Any]:
 
 
 def _usage(wire: _Usage) -> Usage:
-    prompt, completion = _count(wire.prompt_tokens) or 0, _count(wire.completion_tokens) or 0
-    total = _count(wire.total_tokens)
+    prompt, completion = counted(wire.prompt_tokens) or 0, counted(wire.completion_tokens) or 0
+    total = counted(wire.total_tokens)
     prompt_details, completion_details = wire.prompt_tokens_details, wire.completion_tokens_details
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion if total is None else total,
-        cached_tokens=_count(prompt_details.cached_tokens) if prompt_details else None,
-        reasoning_tokens=_count(completion_details.reasoning_tokens) if completion_details else None,
+        cached_tokens=counted(prompt_details.cached_tokens) if prompt_details else None,
+        reasoning_tokens=counted(completion_details.reasoning_tokens) if completion_details else None,
     )
 
 
-def _count(told: int | None) -> int | None:
-    """Return a number of tokens, or None for one that nobody can have counted."""
-    return told if told is not None and 0 <= told <= MAX_TOKENS else None
-
-
-_fits: type[Provider] = OpenAICompletions
+_fit: tuple[type[Provider], type[Reader]] = (OpenAICompletions, StreamReader)

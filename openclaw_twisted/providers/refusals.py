@@ -35,7 +35,7 @@ MIN_SECRET_CHARACTERS = 8
 
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|key|token)[-_][\w-]{8,}\S*)")
 _TOO_LONG = re.compile(
-    r"(?i)context.?(?:length|size|window)|maximum context|too many tokens|prompt is too long"
+    r"(?i)context.?(?:length|size|window|limit)|maximum context|too many tokens|prompt is too long"
 )
 
 

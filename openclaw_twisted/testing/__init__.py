@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from openclaw_twisted.testing.door import LoopbackDoor
 from openclaw_twisted.testing.fault_proxy import Fault, FaultProxy
+from openclaw_twisted.testing.messages import block_of, message_event, message_of
 from openclaw_twisted.testing.reactor import real_reactor
 from openclaw_twisted.testing.runs import Collector, MemoryRuns, run_request, user
 from openclaw_twisted.testing.upstream import FakeUpstream, UpstreamCall, chunk, stream_of
@@ -19,7 +20,10 @@ __all__ = [
     "LoopbackDoor",
     "MemoryRuns",
     "UpstreamCall",
+    "block_of",
     "chunk",
+    "message_event",
+    "message_of",
     "real_reactor",
     "run_request",
     "stream_of",

@@ -160,10 +160,15 @@ class WarningTests(ParseCase):
         self.assertEqual(self.warnings(text), {})
 
     def test_keys_of_one_kind_are_told_as_one(self) -> None:
-        models = ", ".join(f"{{id: 'm{index}', reasoning: true, cost: {{input: 1}}}}" for index in range(3))
+        models = ", ".join(f"{{id: 'm{index}', cost: {{input: 1}}}}" for index in range(3))
+        entries = ", ".join(f"'p/m{index}': {{streaming: false}}" for index in range(3))
+        text = f"""{{
+            agents: {{defaults: {{models: {{{entries}}}}}}},
+            models: {{providers: {{p: {{models: [{models}]}}}}}},
+        }}"""
         self.assertEqual(
-            self.idle(written("models.providers.p.models", f"[{models}]")),
-            "models.providers.p.models[0].reasoning (and 2 like it), "
+            self.idle(text),
+            'agents.defaults.models["p/m0"].streaming (and 2 like it), '
             "models.providers.p.models[0].cost (and 2 like it)",
         )
 

@@ -34,7 +34,7 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_what_is_no_sampling_or_of_the_wrong_type_is_left_out(self) -> None:
         asked = Sampling(seed=1)
-        self.assertEqual(with_defaults(asked, {"cacheRetention": "long", "temperature": "warm"}), asked)
+        self.assertEqual(with_defaults(asked, {"topK": "long", "temperature": "warm"}), asked)
 
     def test_nothing_is_unset(self) -> None:
         self.assertEqual(with_defaults(Sampling(), {"temperature": None}), Sampling())
@@ -46,9 +46,9 @@ class ParamsTests(ParseCase):
 
     def test_parameters_without_effect_are_named(self) -> None:
         for place in PLACES:
-            warnings = self.warnings(written(place, "{temperature: 1, cacheRetention: 'long', top_k: 4}"))
+            warnings = self.warnings(written(place, "{temperature: 1, topK: 'long', top_k: 4}"))
             self.assertEqual([*warnings], [""], place)
-            self.assertIn(f"{place}.cacheRetention, {place}.top_k", warnings[""])
+            self.assertIn(f"{place}.topK, {place}.top_k", warnings[""])
 
     def test_values_of_the_wrong_type_are_named(self) -> None:
         for place in PLACES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,22 +16,36 @@ from openclaw_twisted.config.settings import CompatSettings, ModelSettings, Prov
 from openclaw_twisted.config.settings import ProviderRequestSettings as RequestSettings
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import (
+    ContextLengthError,
     NoProviderError,
     UpstreamAuthError,
     UpstreamError,
     UpstreamOverloadedError,
+    UpstreamRateLimitError,
+    UpstreamRejectedError,
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.access import Outcome
 from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, compat_of, timeouts_of
 from openclaw_twisted.providers.upstream import Timeouts
-from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
+from openclaw_twisted.testing import (
+    FakeUpstream,
+    UpstreamCall,
+    block_of,
+    chunk,
+    message_event,
+    message_of,
+    real_reactor,
+    stream_of,
+    user,
+)
 
 __all__ = [
     "CapacityTests",
     "CompatTests",
     "KeyTests",
+    "MessagesTests",
     "PatienceTests",
     "RequestTests",
     "SamplingTests",
@@ -123,6 +138,96 @@ class RequestTests(ConfiguredCase):
         with self.assertRaises(UpstreamAuthError) as caught:
             await self.ask(self.provider(api_key=KEY))
         self.assertNotIn("sk-the-key", str(caught.exception))
+
+
+class MessagesTests(ConfiguredCase):
+    """A provider that speaks Anthropic's API."""
+
+    def answer(self, call: UpstreamCall) -> None:
+        self.calls.append(call)
+        text = block_of(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
+        call.stream(*message_of(text))
+        call.end()
+
+    def provider(self, *models: ModelSettings, **keys: Any) -> Provider:
+        return super().provider(*models, **{"api": "anthropic-messages", "api_key": KEY, **keys})
+
+    async def test_a_call_from_end_to_end(self) -> None:
+        call = await self.ask(self.provider())
+        self.assertEqual(call.path, "/v1/messages")
+        self.assertEqual(call.headers["x-api-key"], "sk-the-key")
+        self.assertEqual(call.headers["anthropic-version"], "2023-06-01")
+        self.assertNotIn("authorization", call.headers)
+        self.assertEqual((call.body["model"], call.body["max_tokens"]), ("m", 16_384))
+        self.assertEqual(self.heard, [TextDelta("Hello"), Finished("stop", Usage(3, 2, 5))])
+
+    async def test_a_bearer_for_those_who_want_one(self) -> None:
+        for auth_header, carrier in [(True, "authorization"), (False, "x-api-key")]:
+            got = (await self.ask(self.provider(auth_header=auth_header))).headers
+            self.assertEqual({"authorization", "x-api-key"} & set(got), {carrier})
+        self.assertEqual(self.calls[0].headers["authorization"], "Bearer sk-the-key")
+
+    async def test_each_models_settings(self) -> None:
+        provider = self.provider(
+            ModelSettings(id="claude-sonnet-4-5", reasoning=True, max_tokens=9000),
+            headers={"anthropic-version": Secret("2099-01-01"), "anthropic-beta": Secret("x")},
+            params={"cacheRetention": "none", "reasoningEffort": "low"},
+        )
+        call = await self.ask(provider, "claude-sonnet-4-5")
+        self.assertEqual(call.body["max_tokens"], 9000)
+        self.assertEqual(call.body["thinking"], {"type": "enabled", "budget_tokens": 2048})
+        self.assertEqual(
+            call.body["messages"], [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+        )
+        self.assertEqual(
+            [call.headers[f"anthropic-{name}"] for name in ("version", "beta")], ["2099-01-01", "x"]
+        )
+        self.assertNotIn("thinking", (await self.ask(provider, "claude-sonnet-4")).body)
+
+    async def test_beside_the_other_api_at_one_address(self) -> None:
+        provider = self.provider(ModelSettings(id="gpt", api="openai-completions"))
+        await self.ask(provider, "m")
+        self.server.behaviour = super().answer
+        call = await self.ask(provider, "gpt")
+        self.assertEqual(
+            (call.path, call.headers["authorization"]), ("/v1/chat/completions", "Bearer sk-the-key")
+        )
+        self.assertNotIn("x-api-key", call.headers)
+
+    async def test_refusals(self) -> None:
+        def error(kind: str, message: str) -> bytes:
+            return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
+
+        table: list[tuple[int, bytes, type[UpstreamError]]] = [
+            (400, error("invalid_request_error", "max_tokens: 1 > 0"), UpstreamRejectedError),
+            (400, error("invalid_request_error", "prompt is too long: 9 > 8"), ContextLengthError),
+            (401, error("authentication_error", "invalid x-api-key sk-the-key"), UpstreamAuthError),
+            (413, error("request_too_large", "Request exceeds the maximum size"), UpstreamRejectedError),
+            (429, error("rate_limit_error", "slow down"), UpstreamRateLimitError),
+            (500, error("api_error", "Internal server error"), UpstreamError),
+            (529, error("overloaded_error", "Overloaded"), UpstreamOverloadedError),
+        ]
+        for status, body, expected in table:
+
+            def behave(call: UpstreamCall, status: int = status, body: bytes = body) -> None:
+                call.answer(status, body, retry_after="7")
+
+            self.server.behaviour = behave
+            with self.assertRaises(UpstreamError) as caught:
+                await self.ask(self.provider())
+            self.assertIs(type(caught.exception), expected, status)
+            self.assertNotIn("sk-the-key", caught.exception.message)
+            waits = expected in {UpstreamRateLimitError, UpstreamOverloadedError}
+            self.assertEqual(caught.exception.retry_after_seconds, 7.0 if waits else None)
+
+    async def test_an_answer_that_breaks_off(self) -> None:
+        def behave(call: UpstreamCall) -> None:
+            call.stream(message_event("message_start", message={}))
+            call.end()
+
+        self.server.behaviour = behave
+        with self.assertRaises(UpstreamError):
+            await self.ask(self.provider())
 
 
 class KeyTests(ConfiguredCase):
@@ -297,8 +402,8 @@ class UnavailableTests(ConfiguredCase):
         await self.ask(provider, "m")
 
     async def test_another_api(self) -> None:
-        provider = self.provider(ModelSettings(id="m", api="openai-completions"), api="anthropic-messages")
-        await self.check(provider, "other", '"anthropic-messages", which this gateway does not yet')
+        provider = self.provider(ModelSettings(id="m", api="openai-completions"), api="google-vertex")
+        await self.check(provider, "other", '"google-vertex", which this gateway does not yet')
         provider.check("m")
         await self.ask(provider, "m")
 

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
-from openclaw_twisted.providers.openai_completions import MAX_TOKENS, StreamReader
+from openclaw_twisted.providers.openai_completions import StreamReader
 from openclaw_twisted.providers.refusals import refusal
+from openclaw_twisted.providers.streamed import MAX_TOKENS
 from openclaw_twisted.sse import DONE, encode
 from openclaw_twisted.testing import chunk, stream_of
 from tests.test_sse import BOM, split
