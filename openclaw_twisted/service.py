@@ -131,7 +131,10 @@ class Gateway(Service):
         self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
         self._lag = LoopLag(reactor, self.metrics.loop_late)
         self._remote = Configured(
-            reactor, loaded.settings.models.providers, observe=self.metrics.upstream_attempted
+            reactor,
+            loaded.settings.models.providers,
+            environ=loaded.environ,
+            observe=self.metrics.upstream_attempted,
         )
         self.metrics.watch_keys(self._remote.providers, self._remote.standing)
         everybody: dict[str, Provider] = {

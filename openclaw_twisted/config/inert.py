@@ -71,7 +71,9 @@ INERT: Final[dict[type[Struct], frozenset[str]]] = {
     settings.ProviderSettings: _names("""
         agentRuntime auth contextTokens contextWindow injectNumCtxForOpenAICompat localService region
     """),
-    settings.ProviderRequestSettings: _names("auth proxy tls"),
+    settings.ProviderRequestSettings: _names("auth"),
+    settings.ProviderProxySettings: _names("tls"),
+    settings.ProviderTlsSettings: _names("passphrase"),
     settings.ModelSettings: _names("agentRuntime mediaInput metadataSource thinkingLevelMap"),
     settings.CostSettings: _names("tieredPricing"),
     settings.CompatSettings: _names("""

@@ -16,8 +16,10 @@ __all__ = [
     "ModelSettings",
     "ModelsSettings",
     "ProviderApi",
+    "ProviderProxySettings",
     "ProviderRequestSettings",
     "ProviderSettings",
+    "ProviderTlsSettings",
 ]
 
 
@@ -109,10 +111,45 @@ class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = 32
 
 
+class ProviderProxySettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The proxy that a provider's requests go through, with CONNECT."""
+
+    mode: Annotated[
+        Literal["env-proxy", "explicit-proxy"],
+        Meta(description="`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment, or `url`."),
+    ]
+    url: Annotated[
+        Secret | None,
+        Meta(description="The address of `explicit-proxy`, `http://[user:password@]host:port`."),
+    ] = None
+
+
+class ProviderTlsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whom TLS trusts at a provider's address; each PEM is a text, or the path of a file."""
+
+    ca: Annotated[
+        Secret | None, Meta(description="The authorities to trust, PEM; unset is those of this machine.")
+    ] = None
+    cert: Annotated[Secret | None, Meta(description="Our own certificate, PEM, where it is asked for.")] = (
+        None
+    )
+    key: Annotated[Secret | None, Meta(description="The private key of `cert`, PEM.")] = None
+    server_name: Annotated[
+        str | None, Meta(description="The name that the server's certificate has, if it is not its address.")
+    ] = None
+    insecure_skip_verify: Annotated[
+        bool, Meta(description="Has to be `false`: certificates are always verified.")
+    ] = False
+
+
 class ProviderRequestSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """How requests reach a provider."""
 
     headers: Annotated[dict[str, Secret], Meta(description="Headers sent with every request.")] = {}
+    proxy: Annotated[
+        ProviderProxySettings | None, Meta(description="The proxy they go through; unset is none.")
+    ] = None
+    tls: Annotated[ProviderTlsSettings, Meta(description="Whom TLS trusts.")] = ProviderTlsSettings()
     allow_private_network: Annotated[
         bool, Meta(description="Whether the address may be in a private network.")
     ] = False

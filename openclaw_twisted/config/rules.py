@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from openclaw_twisted.config.findings import Findings, at
+from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.settings import GatewaySettings, Settings
 
 __all__ = ["check"]
@@ -15,6 +16,8 @@ __all__ = ["check"]
 SHORT_SECRET_CHARACTERS: Final = 24
 
 _ORIGIN = re.compile(r"https?://[^/\s?#@*]+")
+_ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?")
+_PROXY = re.compile(r"http://([^\s/?#@]+@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -155,10 +158,45 @@ def _one_default_agent(settings: Settings, findings: Findings) -> None:
 
 def _addresses(settings: Settings, findings: Findings) -> None:
     for name, provider in settings.models.providers.items():
-        url = provider.base_url
-        # an address with an unset variable in it has been warned about
-        if url is not None and "${" not in url and not url.startswith(("http://", "https://")):
-            findings.refuse(f"{at('models.providers', name)}.baseUrl", "must begin with http:// or https://")
+        path = at("models.providers", name)
+        _address(provider.base_url, f"{path}.baseUrl", findings)
+        for index, model in enumerate(provider.models):
+            _address(model.base_url, f"{path}.models[{index}].baseUrl", findings)
+
+
+def _address(url: str | None, path: str, findings: Findings) -> None:
+    if url is None or "${" in url:
+        return  # one with an unset variable in it has been warned about
+    if not url.startswith(("http://", "https://")):
+        findings.refuse(path, "must begin with http:// or https://")
+    elif not _ADDRESS.fullmatch(url):
+        findings.refuse(
+            path, "must be an address alone: no blanks, no user name (headers take one), no ? and no #"
+        )
+
+
+def _transports(settings: Settings, findings: Findings) -> None:
+    for name, provider in settings.models.providers.items():
+        path = f"{at('models.providers', name)}.request"
+        proxy, tls = provider.request.proxy, provider.request.tls
+        if proxy is not None and proxy.mode == "explicit-proxy":
+            _proxy(proxy.url, f"{path}.proxy.url", findings)
+        if tls.insecure_skip_verify:
+            findings.refuse(
+                f"{path}.tls.insecureSkipVerify",
+                "cannot be true: whoever is in between could read the key; "
+                "trust the server's own certificate with tls.ca instead",
+            )
+        if (tls.cert is None) != (tls.key is None):
+            missing = "key" if tls.key is None else "cert"
+            findings.missing(f"{path}.tls.{missing}", "is needed too; certificate and key go together")
+
+
+def _proxy(url: Secret | None, path: str, findings: Findings) -> None:
+    if url is None:
+        findings.missing(path, 'is needed by mode "explicit-proxy"; name its address')
+    elif not _PROXY.fullmatch(url.reveal()):
+        findings.refuse(path, "must be an address like http://proxy.example.org:8080")
 
 
 def _idle_reset(settings: Settings, findings: Findings) -> None:
@@ -212,6 +250,7 @@ _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _tls_files,
     _one_default_agent,
     _addresses,
+    _transports,
     _idle_reset,
     _store,
     _limited_people,

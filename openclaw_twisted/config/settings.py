@@ -43,8 +43,10 @@ from openclaw_twisted.config.model_settings import (
     LocalModelSettings,
     ModelSettings,
     ModelsSettings,
+    ProviderProxySettings,
     ProviderRequestSettings,
     ProviderSettings,
+    ProviderTlsSettings,
 )
 from openclaw_twisted.config.quantities import Count, CountOrNone
 from openclaw_twisted.config.secret import Secret
@@ -78,8 +80,10 @@ __all__ = [
     "ModelPolicy",
     "ModelSettings",
     "ModelsSettings",
+    "ProviderProxySettings",
     "ProviderRequestSettings",
     "ProviderSettings",
+    "ProviderTlsSettings",
     "ProxySettings",
     "RateLimitSettings",
     "ReloadSettings",

@@ -24,6 +24,7 @@ from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
+from openclaw_twisted.providers.transport import proxy_finder, trust_of
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
 __all__ = ["Configured", "compat_of", "timeouts_of"]
@@ -45,10 +46,15 @@ class Configured:
         reactor: Any,
         settings: Mapping[str, ProviderSettings],
         *,
+        environ: Mapping[str, str] | None = None,
         observe: Callable[[str, Outcome], object] = lambda _provider_id, _outcome: None,
     ) -> None:
-        """`observe` hears, with a provider's id, how each attempt at it went."""
+        """`observe` hears, with a provider's id, how each attempt at it went; `environ` may name proxies.
+
+        Raises `ConfigError` for certificates and proxies that cannot be used.
+        """
         self._reactor = reactor
+        self._environ = environ or {}
         self._settings = settings
         self._observe = observe
         self._ways: dict[str, _Ways] = {}
@@ -84,7 +90,13 @@ class Configured:
 
     def _provider(self, provider_id: str, given: ProviderSettings) -> Provider:
         timeouts = timeouts_of(given)
-        agent = make_agent(self._reactor, timeouts)
+        path = f"models.providers.{provider_id}.request"
+        agent = make_agent(
+            self._reactor,
+            timeouts,
+            policy=trust_of(given.request.tls, f"{path}.tls"),
+            find_proxy=proxy_finder(given.request, self._environ, f"{path}.proxy"),
+        )
         self._agents.append(agent)
         upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)
         ways = self._ways[provider_id] = _Ways(

@@ -17,35 +17,55 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.protocol import Factory
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from openclaw_twisted.providers.http_exchange import Exchange, HttpRequest, Origin
+from openclaw_twisted.providers.transport import FindProxy
+from openclaw_twisted.providers.tunnel import Proxy, Tunnel
 
 __all__ = ["HttpAgent", "Ways"]
 
 
 @implementer(IAgentEndpointFactory)
 class Ways:
-    """How origins are reached: directly, and with TLS where their URL says https."""
+    """How origins are reached: directly or through a proxy, and with TLS where their URL says https."""
 
-    def __init__(self, reactor: Any, *, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        connect_seconds: float,
+        policy: IPolicyForHTTPS | None = None,
+        find_proxy: FindProxy | None = None,
+    ) -> None:
         self._reactor = reactor
         self._connect_seconds = connect_seconds
-        self._policy = BrowserLikePolicyForHTTPS()
+        self._policy = policy or BrowserLikePolicyForHTTPS()
+        self._find_proxy = find_proxy
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
         """Return the endpoint of a URL's origin."""
         host = uri.host.decode("ascii")
-        way: IStreamClientEndpoint
-        if isIPAddress(host):
-            # There is nothing to choose between, so a refusal need not wait for other addresses.
-            way = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._connect_seconds)
-        else:
-            way = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=self._connect_seconds)
+        proxy = self._find_proxy(uri.scheme.decode("ascii"), host, uri.port) if self._find_proxy else None
+        way = self._direct(host, uri.port) if proxy is None else self._through(proxy, host, uri.port)
         if uri.scheme == b"https":
             return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), way)
         return way
+
+    def _through(self, proxy: Proxy, host: str, port: int) -> IStreamClientEndpoint:
+        return Tunnel(
+            self._reactor,
+            self._direct(proxy.host, proxy.port),
+            request=proxy.headers(f"{host}:{port}".encode("ascii")),
+            seconds=self._connect_seconds,
+        )
+
+    def _direct(self, host: str, port: int) -> IStreamClientEndpoint:
+        if isIPAddress(host):
+            # There is nothing to choose between, so a refusal need not wait for other addresses.
+            return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._connect_seconds)
+        return HostnameEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
 
 
 @implementer(IAgent)

@@ -35,11 +35,13 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
 from openclaw_twisted.providers.http_agent import HttpAgent, Ways
+from openclaw_twisted.providers.transport import FindProxy
+from openclaw_twisted.providers.tunnel import TunnelRefusedError
 
 __all__ = ["Answer", "Body", "Sender", "Timeouts", "Upstream", "make_agent"]
 
@@ -268,11 +270,18 @@ class Answer:
         return data[:limit_bytes]
 
 
-def make_agent(reactor: Any, timeouts: Timeouts, *, persistent: bool = True) -> HttpAgent:
-    """Return an agent; whoever calls closes it."""
+def make_agent(
+    reactor: Any,
+    timeouts: Timeouts,
+    *,
+    persistent: bool = True,
+    policy: IPolicyForHTTPS | None = None,
+    find_proxy: FindProxy | None = None,
+) -> HttpAgent:
+    """Return an agent; whoever calls closes it. `policy` is whom TLS trusts, `find_proxy` the way out."""
     return HttpAgent(
         reactor,
-        Ways(reactor, connect_seconds=timeouts.connect_seconds),
+        Ways(reactor, connect_seconds=timeouts.connect_seconds, policy=policy, find_proxy=find_proxy),
         keep_at_most=MAX_PERSISTENT_PER_HOST if persistent else 0,
         keep_seconds=CACHED_CONNECTION_SECONDS,
     )
@@ -383,6 +392,9 @@ class Upstream:
     def _unreachable(self, reason: BaseException) -> UpstreamError:
         if isinstance(reason, ConnectTimeoutError):
             return UpstreamTimeoutError(f"{self._name} could not be reached in time. Check its address.")
+        if isinstance(reason, TunnelRefusedError):
+            key = f"models.providers.{self._name}.request.proxy"
+            return UpstreamError(f"{self._name} cannot be reached: {reason.why}. Check {key}.")
         if isinstance(reason, ConnectionLost | ConnectionClosed):
             return UpstreamError(f"{self._name} hung up before it answered. Try again.")
         return UpstreamError(f"{self._name} cannot be reached ({type(reason).__name__}). Check its address.")

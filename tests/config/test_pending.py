@@ -14,6 +14,7 @@ from openclaw_twisted.config.settings import (
     GatewaySettings,
     LimitsSettings,
     ModelPolicy,
+    ProviderTlsSettings,
     ReloadSettings,
     SecretProviderSettings,
     SecretsSettings,
@@ -30,9 +31,10 @@ HEADING = "accepted, but without effect in this version: "
 READ_WHILE_LOADING: set[Field] = {
     (EnvSettings, "vars"),
     (SecretsSettings, "defaults"),
+    (ProviderTlsSettings, "insecure_skip_verify"),
     *((SecretProviderSettings, name) for name in SecretProviderSettings.__struct_fields__),
 }
-"""What the loader itself acts on: variables fill in the environment, secrets are looked up."""
+"""What the loader itself acts on: variables fill in the environment, secrets are looked up, TLS is kept."""
 
 
 class HonestyTests(SynchronousTestCase):

@@ -165,3 +165,40 @@ class PlaceTests(ParseCase):
 
     def test_idle_needs_minutes(self) -> None:
         self.problem("{session: {reset: {mode: 'idle'}}}", "session.reset.idleMinutes", "is needed")
+
+    def test_an_address_is_an_address_alone(self) -> None:
+        for wrong in (
+            "ftp://x",
+            "x.org/v1",
+            "https://",
+            "https://u:p@x.org/v1",
+            "https://x.org/v1?key=1",
+            "https://x.org/v1#a",
+            "https://x.org/a b",
+            "https://x.org/v1\\r\\nx: y",
+            "https://x.org\\\\@y.org/",
+        ):
+            for path, text in (
+                ("models.providers.p.baseUrl", f"{{baseUrl: '{wrong}'}}"),
+                ("models.providers.p.models[0].baseUrl", f"{{models: [{{id: 'm', baseUrl: '{wrong}'}}]}}"),
+            ):
+                self.problem(written("models.providers.p", text), path, "must be")
+        for right in ("https://x.org/v1/", "http://127.0.0.1:8000", "http://[::1]:8000/v1"):
+            self.settings(written("models.providers.p.baseUrl", f"'{right}'"))
+
+    def test_certificates_of_providers_are_always_verified(self) -> None:
+        path = "models.providers.p.request.tls"
+        self.problem(written(f"{path}.insecureSkipVerify", "true"), f"{path}.insecureSkipVerify", "tls.ca")
+        self.settings(written(f"{path}.insecureSkipVerify", "false"))
+        self.problem(written(f"{path}.cert", "'c.pem'"), f"{path}.key", "go together")
+        self.problem(written(f"{path}.key", "'k.pem'"), f"{path}.cert", "go together")
+
+    def test_the_proxy_of_a_provider(self) -> None:
+        path = "models.providers.p.request.proxy"
+        self.problem(written(path, "{mode: 'explicit-proxy'}"), f"{path}.url", "is needed")
+        for wrong in ("https://x", "socks5://x", "x:8080", "http://", "http://x/path", "http://u@v@x"):
+            text = written(path, f"{{mode: 'explicit-proxy', url: '{wrong}'}}")
+            self.problem(text, f"{path}.url", "http://proxy.example.org:8080")
+        for right in ("http://x", "http://u:p@x:3128/", "http://[::1]:3128"):
+            self.settings(written(path, f"{{mode: 'explicit-proxy', url: '{right}'}}"))
+        self.settings(written(path, "{mode: 'env-proxy'}"))
