@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -25,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from load import Load, Peer, Tally
-from processes import TOKEN, Child, cpu_seconds, gateway_command, resident_bytes
+from processes import TOKEN, Child, cpu_seconds, free_port, gateway_command, resident_bytes
 from twisted.internet.task import react
 from websockets_load import idle_websockets, websocket_calls
 
@@ -198,10 +197,8 @@ async def main(reactor: Any, *arguments: str) -> None:
 
 
 async def _our_gateway(reactor: Any, upstream_port: int, only: set[str], scale: float) -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
         command, environ = gateway_command(Path(folder), port=port, upstream_port=upstream_port)
         gateway = Child(reactor, command, core=GATEWAY_CORE, word="curl", environ=environ)
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-__all__ = ["TOKEN", "Child", "cpu_seconds", "gateway_command", "resident_bytes"]
+__all__ = ["TOKEN", "Child", "cpu_seconds", "free_port", "gateway_command", "open_files", "resident_bytes"]
 
 TOKEN = "a-token-for-benchmarks-only"  # noqa: S105 - it guards nothing
 MODELS = ("plain", "alone-100", "together-100", "alone-2000", "together-10000", "hold")
@@ -59,14 +61,19 @@ class Child(ProcessProtocol):
             await self.ended
 
 
-def gateway_command(folder: Path, *, port: int, upstream_port: int) -> tuple[list[str], dict[str, str]]:
-    """Write a configuration with default settings and return the command and environment of a gateway."""
+def gateway_command(
+    folder: Path, *, port: int, upstream_port: int, limits: Mapping[str, object] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Write a configuration with default settings and return the command and environment of a gateway.
+
+    `limits` are settings of `gateway.limits`.
+    """
     config = {
         "gateway": {
             "port": port,
             "auth": {"token": TOKEN},
             "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
-            "limits": {"maxConnections": 20_000},
+            "limits": {"maxConnections": 20_000} | dict(limits or {}),
         },
         "agents": {"defaults": {"model": "mock/plain"}},
         "models": {
@@ -114,6 +121,18 @@ def resident_bytes(pid: int) -> int:
         line = next((line for line in status.splitlines() if line.startswith("VmRSS")), "VmRSS: 0 kB")
         total += int(line.split()[1]) * 1024
     return total
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def open_files(pid: int) -> int:
+    """Return how many file descriptors a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def _family(pid: int) -> list[int]:
