@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from twisted.logger import Logger
@@ -39,6 +40,9 @@ __all__ = [
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _log = Logger()
+
+# Every request brings an address and a host, and nearly always the same ones.
+REMEMBERED = 256
 
 _UNKNOWN = ipaddress.IPv4Address(0)
 _FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto")
@@ -157,6 +161,7 @@ def _parse_hop(text: str) -> IPAddress | None:
     return _parse_ip(text.partition(":")[0] if text.count(":") == 1 else text)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _parse_ip(text: str) -> IPAddress | None:
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
@@ -173,6 +178,7 @@ class Authority(NamedTuple):
     is_ip: bool
 
 
+@lru_cache(maxsize=REMEMBERED)
 def parse_authority(text: str) -> Authority | None:
     """Read `host`, `host:port`, `1.2.3.4:port` or `[::1]:port`; None when it is anything else."""
     found = _AUTHORITY.fullmatch(text.lower())

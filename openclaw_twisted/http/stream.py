@@ -69,6 +69,8 @@ def model_used(event: ModelAnswering) -> bytes:
 
 def printable(model: str) -> str:
     """Return a model's name as a header or a comment can hold it: `x-openclaw-model` takes any text."""
+    if model.isascii() and model.isprintable():
+        return model
     return "".join(letter if letter.isprintable() and letter.isascii() else "?" for letter in model)
 
 

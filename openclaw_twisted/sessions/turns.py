@@ -140,6 +140,8 @@ def _parts(session_key: str) -> SessionKey:
 
 def _line(message: Message, limit: int) -> str:
     beginning = text_of(message)[: limit * _LOOKED_AT]
-    printable = "".join(character if character.isprintable() else " " for character in beginning)
-    line = " ".join(printable.split())
+    line = " ".join(beginning.split())
+    if not line.isprintable():
+        printable = "".join(character if character.isprintable() else " " for character in line)
+        line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 1] + "\u2026"
