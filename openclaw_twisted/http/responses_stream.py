@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from openclaw_twisted.boundaries import Listener
 from openclaw_twisted.events import (
+    ModelAnswering,
     ReasoningDelta,
     RunEvent,
     RunFailed,
@@ -40,7 +41,7 @@ from openclaw_twisted.http.responses_items import (
     GrowingMessage,
     GrowingReasoning,
 )
-from openclaw_twisted.http.stream import EventEncoder
+from openclaw_twisted.http.stream import EventEncoder, model_used
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.sse import DONE, encode
 
@@ -169,7 +170,11 @@ class ResponseEncoder:
 
     def encode(self, events: Sequence[RunEvent]) -> bytes:
         """Return the events for a batch; the last batch ends the stream."""
-        written = [_encoded(told) for event in events for told in self._progress.take(event)]
+        written: list[bytes] = []
+        for event in events:
+            if isinstance(event, ModelAnswering):
+                written.append(model_used(event))
+            written += map(_encoded, self._progress.take(event))
         if isinstance(events[-1], RunFinished | RunFailed):
             written.append(DONE)
         return b"".join(written)

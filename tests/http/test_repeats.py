@@ -2,7 +2,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.scripted import Pause, reply
-from tests.http.door import DoorCase, text_of
+from tests.http.door import HELLO, DoorCase, text_of
 
 KEY = {"idempotency-key": "k-1"}
 
@@ -60,6 +60,12 @@ class Repeated(DoorCase):
             self.assertEqual(answer.status, 400)
             self.assertIn("Idempotency-Key", answer.error["message"])
         self.assertEqual(self.asked(), 1)
+
+    async def test_the_same_body_at_another_address_is_another_request(self) -> None:
+        self.open(reply("one"), reply("two"), reply("three"))
+        self.assertEqual((await self.chat(KEY, input="hi")).status, 200)
+        both = (await self.ask("POST", "/v1/responses", headers=KEY, body=HELLO | {"input": "hi"})).error
+        self.assertIn("Idempotency-Key", both["message"])
 
     async def test_a_failure_is_tried_again(self) -> None:
         self.open([UpstreamError("no")], reply("ok"))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw_twisted import session_key
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.agents.target import Target
+from openclaw_twisted.boundaries import StoredMessage
+from openclaw_twisted.config.parse import parse
 from openclaw_twisted.content import Message, ToolCall
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
+from openclaw_twisted.http.agent_runs import Place
+from openclaw_twisted.http.response_chain import ResponseChain
+from openclaw_twisted.http.responses_answer import response_id
 from openclaw_twisted.providers.scripted import Pause, reply
-from openclaw_twisted.testing import user
+from openclaw_twisted.sessions.memory import MemoryStore
+from openclaw_twisted.testing import MemoryRuns, run_request, user
 from tests.http.door import Answer
 from tests.http.test_responses import ResponsesCase
 
@@ -137,6 +148,57 @@ class Continuing(ChainCase):
         first = await self.respond(input="a")
         await self.go_on(first, "b")
         self.assertEqual(self.asked(), (user("a"), said("1"), user("b")))
+
+
+class SlowStore(MemoryStore):
+    """A store whose `history` takes until `go_on` is called, once it is `slow`."""
+
+    slow = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Deferred[None]] = []
+
+    def go_on(self) -> None:
+        self.slow = False
+        for waiter in self._waiting:
+            waiter.callback(None)
+
+    async def history(
+        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+    ) -> tuple[StoredMessage, ...]:
+        if self.slow:
+            self._waiting.append(Deferred())
+            await self._waiting[-1]
+        return await super().history(session_key, limit, before_seq=before_seq)
+
+
+class Leaving(SynchronousTestCase):
+    def test_who_leaves_while_a_place_is_looked_for_leaves_it_free(self) -> None:
+        store = SlowStore()
+        runs = MemoryRuns(reply("1"), store=store)
+        run = runs.runner.start(run_request(user("a"), key="openai-response:1"))
+        self.successResultOf(run.result())
+        store.slow = True
+        chain = ResponseChain(store, runs.runner)
+        settings = parse("{}", {}).settings.agents
+        agent = Directory(settings, state_dir=Path("/nonexistent"), home=Path("/nonexistent")).default
+        target = Target(agent=agent, session_key=session_key.stateless("main"), model_echo="openclaw")
+        previous = response_id(run.request.run_id, stored=True)
+
+        async def place() -> Place:
+            async with chain.place(target, previous, stored=True) as found:
+                return found
+
+        leaving = Deferred.fromCoroutine(place())
+        leaving.addErrback(lambda failure: failure.trap(CancelledError))
+        leaving.cancel()
+        staying, late = (Deferred.fromCoroutine(place()) for _ in range(2))
+        store.go_on()
+        places = [self.successResultOf(each) for each in (staying, late)]
+        self.assertEqual(str(places[0].session_key), "agent:main:openai-response:1")
+        self.assertNotEqual(places[1].session_key, places[0].session_key)
+        self.assertEqual(places[1].before, (user("a"), said("1")))
 
 
 class Sessions(ChainCase):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any, get_args
 
 from openai.types.responses import Response, ResponseStreamEvent
@@ -14,7 +15,17 @@ from openclaw_twisted.errors import (
     UpstreamError,
     UpstreamRateLimitError,
 )
-from openclaw_twisted.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw_twisted.events import (
+    Finished,
+    ModelAnswering,
+    ReasoningDelta,
+    RunFinished,
+    TextDelta,
+    ToolCallDelta,
+)
+from openclaw_twisted.http.responses_answer import new_response
+from openclaw_twisted.http.responses_request import parse
+from openclaw_twisted.http.responses_stream import ResponseEncoder
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import user
 from tests.http.door import DoorCase
@@ -371,6 +382,30 @@ class Streamed(ResponsesCase):
                 {"message": error.message, "type": error.kind, "param": None, "code": ours},
             )
 
+    async def test_a_comment_names_the_model_that_answers(self) -> None:
+        self.open([[ModelAnswering("b/2", 2, "a/1"), TextDelta("ok"), Finished("stop")]])
+        _, events = await self.respond_stream()
+        heard = await events.rest()
+        self.assertTrue(heard[2].startswith(": x-openclaw-model"), heard[2])
+        self.assertEqual(read(heard[3])["type"], "response.output_item.added")
+
+    async def test_a_repeated_stream_is_told_again_from_its_beginning(self) -> None:
+        self.open(reply("one ", "two"), reply("another"))
+        key = {"idempotency-key": "k"}
+        first, second = await self.told(key), await self.told(key)
+        self.assertEqual(first[-1]["response"], second[-1]["response"])
+        text = [event["delta"] for event in second if event["type"] == "response.output_text.delta"]
+        self.assertEqual("".join(text), "one two")
+
+    async def test_one_batch_is_one_write(self) -> None:
+        response = new_response(parse(b'{"input":"hi"}'), run_id=str(uuid.uuid4()), model="openclaw", now=0)
+        encoder = ResponseEncoder(response)
+        self.assertEqual(encoder.opening().count(b"event: "), 2)
+        batch = (TextDelta("a"), RunFinished(Message(role="assistant", content="a"), "stop", None, 1.5))
+        written = encoder.encode(batch)
+        self.assertEqual(written.count(b"event: "), 7)
+        self.assertTrue(written.endswith(b"data: [DONE]\n\n"))
+
     async def test_silence_is_filled_with_comments(self) -> None:
         pause = Pause()
         chat = {"keepAliveSeconds": 0.02}
@@ -393,6 +428,44 @@ class Streamed(ResponsesCase):
         assert events.transport is not None
         events.transport.loseConnection()
         await self.until(lambda: pause.cancelled)
+
+
+class Door(ResponsesCase):
+    """What holds for chat completions holds here."""
+
+    async def test_who_may_ask_and_how(self) -> None:
+        self.open()
+        path, origin = "/v1/responses", {"origin": "https://evil.example"}
+        self.assertEqual((await self.respond({"authorization": ""})).status, 401)
+        self.assertEqual((await self.respond(origin)).status, 403)
+        self.assertEqual((await self.respond({"content-type": "text/plain"})).status, 415)
+        self.assertEqual((await self.respond({"host": "evil.example"})).status, 421)
+        refused = await self.ask("GET", path)
+        self.assertEqual((refused.status, refused.headers["allow"]), (405, "POST"))
+        self.assertEqual((await self.ask("POST", path, body=b"{")).status, 400)
+        self.assertEqual((await self.ask("GET", f"{path}/resp_1")).error["code"], "not_found")
+
+    async def test_agents_models_and_sessions_are_chosen_alike(self) -> None:
+        self.open(
+            *(reply("ok") for _ in range(3)), settings={"agents": {"list": [{"id": "main"}, {"id": "ann"}]}}
+        )
+        answer = await self.respond({"x-openclaw-agent-id": "ann", "x-openclaw-model": "b/2"}, model="gpt-4o")
+        self.assertEqual(answer.json["model"], "gpt-4o")
+        self.assertTrue(answer.headers["x-openclaw-session-key"].startswith("agent:ann:openai-response:"))
+        self.assertEqual(self.door.runs.provider.requests[0].model, "b/2")
+        named = await self.respond({"x-session-id": "s1"}, model=None)
+        self.assertEqual(named.headers["x-openclaw-session-key"], "agent:main:session:s1")
+        self.assertEqual(named.json["model"], "openclaw")
+        unknown = await self.respond(model="gpt-4o")
+        self.assertEqual((unknown.status, unknown.error["code"]), (404, "model_not_found"))
+
+    async def test_a_session_takes_the_end_of_a_conversation_that_is_sent_again(self) -> None:
+        self.open(reply("1"), reply("2"))
+        await self.respond(input="a", user="ann")
+        said = [("user", "a"), ("assistant", "1"), ("user", "b")]
+        await self.respond(input=[{"role": role, "content": text} for role, text in said], user="ann")
+        roles = [message.role for message in self.door.runs.provider.requests[1].messages]
+        self.assertEqual(roles, ["user", "assistant", "user"])
 
 
 class Switches(ResponsesCase):
