@@ -47,6 +47,7 @@ setup(
         "json5>=0.17",
         "msgspec>=0.22",
         "automat>=25.4",
+        "cryptography>=44",
         "click>=8.5",
         "prometheus-client>=0.26",
     ],

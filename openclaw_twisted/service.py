@@ -30,6 +30,7 @@ from openclaw_twisted import __version__, listening
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.prompt import PromptSource
 from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
+from openclaw_twisted.auth.device_tokens import DeviceTokens, device_tokens_path
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
@@ -72,6 +73,7 @@ from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.welcome import welcome
 from openclaw_twisted.ws.door import WebSocketDoor
+from openclaw_twisted.ws.families import Behind
 
 __all__ = ["EXIT_CONFIG", "EXIT_DEFECT", "EXIT_PORT", "EXIT_STORAGE", "Gateway"]
 
@@ -115,6 +117,8 @@ class Gateway(Service):
     ) -> None:
         self._reactor = reactor
         self._journal = journal
+        self._loaded = loaded
+        self._state_dir = state_dir
         self._settings = loaded.settings
         self._config = loaded.path
         self._out = out
@@ -302,15 +306,15 @@ class Gateway(Service):
     def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
         gateway = self._settings.gateway
         http = self._doorkeeping()
+        rules = dataclasses.replace(
+            http, origins=OriginRule(WEBSOCKET_ORIGINS, gateway.control_ui.allowed_origins)
+        )
         websockets = WebSocketDoor(
             self._reactor,
-            runner=self.runner,
-            directory=self.directory,
-            rules=dataclasses.replace(
-                http, origins=OriginRule(WEBSOCKET_ORIGINS, gateway.control_ui.allowed_origins)
-            ),
-            settings=self._settings,
-            now=time.time,
+            behind=Behind(runner=self.runner, directory=self.directory, loaded=self._loaded, now=time.time),
+            rules=rules,
+            tokens=DeviceTokens(device_tokens_path(self._state_dir), http.gate.secret_digest),
+            host=socket.gethostname(),
         )
         runs = AgentRuns(
             self.runner,

@@ -70,6 +70,11 @@ class Gate:
         elif self.mode == "trusted-proxy":
             _require_proxy(settings, trusted_proxies)
 
+    @property
+    def secret_digest(self) -> bytes:
+        """The SHA-256 of the secret, empty in modes that have none."""
+        return self._digest
+
     def check(
         self, credential: Credential, client: ClientAddress, limiter_scope: str = SHARED_SECRET
     ) -> Identity:

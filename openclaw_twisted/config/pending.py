@@ -36,7 +36,7 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.AgentSettings: _keys("thinkingDefault") | {"description": LABEL},
     settings.ModelEntry: {"streaming": True},
     settings.ModelsSettings: {"mode": "merge"},
-    settings.ModelSettings: {"name": LABEL, "input": ("text", "image"), "cost": settings.CostSettings()},
+    settings.ModelSettings: {"cost": settings.CostSettings()},
     settings.CompatSettings: {
         "supportsDeveloperRole": False,
         "supportsStore": False,

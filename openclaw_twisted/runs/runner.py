@@ -132,6 +132,14 @@ class Runner:
 
         return stop
 
+    def can_answer(self, model: str) -> bool:
+        """Tell whether a model could be asked now."""
+        try:
+            self._abilities.provider.check(model)
+        except GatewayError:
+            return False
+        return True
+
     def find(self, run_id: str) -> Run | None:
         """Return a run that has not ended."""
         return self._runs.get(run_id)

@@ -7,69 +7,65 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from openclaw_twisted import __version__
-from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
-from openclaw_twisted.config.settings import Settings
-from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.broadcast import Broadcast
-from openclaw_twisted.ws.connect import Client, Visitor
+from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.event import Event
+from openclaw_twisted.ws.families import Behind, every_method
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
-from openclaw_twisted.ws.ledger import Ledger
 from openclaw_twisted.ws.lobby import Lobby, Place
 from openclaw_twisted.ws.method import Method
-from openclaw_twisted.ws.methods.agent import AgentMethods
-from openclaw_twisted.ws.methods.agents import agents_methods
-from openclaw_twisted.ws.methods.chat import ChatMethods
-from openclaw_twisted.ws.methods.health import health_methods
-from openclaw_twisted.ws.methods.nothing import nothing_methods
-from openclaw_twisted.ws.methods.wait import WaitMethods
+from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.protocol import Connection, new_factory
-from openclaw_twisted.ws.starting import Starter
+from openclaw_twisted.ws.pulse import Pulse
 from openclaw_twisted.ws.upgrade import Upgrade
 
-__all__ = ["SERVICE_RESTART_CLOSE", "WebSocketDoor"]
+__all__ = ["AUTH_CHANGED_CLOSE", "SERVICE_RESTART_CLOSE", "WebSocketDoor"]
 
 SERVICE_RESTART_CLOSE = 1012
+AUTH_CHANGED_CLOSE = 4001
 
 
 class WebSocketDoor:
-    """Serves OpenClaw's WebSocket protocol; `now` gives seconds since the epoch."""
+    """Serves OpenClaw's WebSocket protocol; `host` is this machine's name, as people know it."""
 
-    def __init__(  # noqa: PLR0913 - a door needs what is behind it, who may come in, and the time
-        self,
-        clock: IReactorTime,
-        *,
-        runner: Runner,
-        directory: Directory,
-        rules: Doorkeeping,
-        settings: Settings,
-        now: Callable[[], float],
+    def __init__(
+        self, clock: IReactorTime, *, behind: Behind, rules: Doorkeeping, tokens: DeviceTokens, host: str
     ) -> None:
-        limits = settings.gateway.limits
+        limits = behind.loaded.settings.gateway.limits
         started_at = clock.seconds()
         self._clock = clock
         self._limits = limits
-        self._now = now
         self._factory = new_factory(clock, limits)
         self._reception = Reception(
-            gate=rules.gate, clock=clock, now=now, login_seconds=limits.websocket_login_seconds
+            desk=Desk(gate=rules.gate, tokens=tokens, now=behind.now),
+            clock=clock,
+            login_seconds=limits.websocket_login_seconds,
         )
         self._greeting = Greeting(
             version=__version__,
             auth_mode=rules.gate.mode,
-            directory=directory,
+            directory=behind.directory,
             limits=limits,
-            now=now,
             uptime_seconds=lambda: clock.seconds() - started_at,
         )
-        self._dispatcher = Dispatcher(_methods(clock, runner, directory, settings, now))
+        self._broadcast = Broadcast(clock, behind.runner, behind.now)
+        self._presence = Presence(host=host, version=__version__, now=behind.now)
+        self._pulse = Pulse(
+            clock,
+            self._broadcast,
+            self._presence,
+            now=behind.now,
+            tick_seconds=limits.tick_seconds,
+        )
+        self._dispatcher = Dispatcher(every_method(clock, behind, self._presence, self._pulse))
         lobby = Lobby(
             places=limits.max_unauthenticated_websockets,
             places_per_network=limits.max_unauthenticated_websockets_per_address,
@@ -77,8 +73,6 @@ class WebSocketDoor:
         self._upgrade = Upgrade(rules, lobby, self._connect)
         self._connections: set[Connection] = set()
         self._clients: dict[Connection, Client] = {}
-        self._broadcast = Broadcast(clock, runner, now)
-        self._next_tick: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
 
     @property
@@ -116,6 +110,16 @@ class WebSocketDoor:
         self._empty = Deferred()
         return self._empty
 
+    def close_where(self, leaves: Callable[[Client], bool], code: int, reason: str) -> int:
+        """Close the connections of those clients that `leaves` is true of; return how many.
+
+        After a change of the gateway's secret that is `AUTH_CHANGED_CLOSE` for whoever came in with it.
+        """
+        leaving = [connection for connection, client in self._clients.items() if leaves(client)]
+        for connection in leaving:
+            connection.close(code, reason)
+        return len(leaving)
+
     def _connect(self, visitor: Visitor, place: Place) -> Connection:
         def begin(connection: Connection) -> Handshake:
             def welcome(client: Client) -> tuple[HelloOk, Receiver]:
@@ -137,61 +141,19 @@ class WebSocketDoor:
         connection.let_in()
         self._clients[connection] = client
         self._broadcast.join(connection, client)
-        if self._next_tick is None:
-            self._schedule_tick()
-        hello = self._greeting.to(client, self._dispatcher.names)
+        self._pulse.join(client)
+        hello = self._greeting.to(client, self._dispatcher.names, self._pulse.state())
         return hello, Exchange(self._dispatcher, client, connection.send)
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._clients.pop(connection, None)
-        self._broadcast.leave(connection)
-        if not self._clients and self._next_tick is not None:
-            self._next_tick.cancel()
-            self._next_tick = None
+        client = self._clients.pop(connection, None)
+        if client is not None:
+            self._broadcast.leave(connection)
+            self._pulse.leave(client)
         if self._empty is not None and not self._connections:
             empty, self._empty = self._empty, None
             empty.callback(None)
-
-    def _schedule_tick(self) -> None:
-        self._next_tick = self._clock.callLater(self._limits.tick_seconds, self._tick)
-
-    def _tick(self) -> None:
-        """Tell every client that we are alive: those of version 3 leave when they do not hear it."""
-        self._schedule_tick()
-        ts = int(self._now() * 1000)
-        self._broadcast.tell(Event("tick", lambda _speaks_4: _Tick(ts)))
-
-
-def _methods(
-    clock: IReactorTime, runner: Runner, directory: Directory, settings: Settings, now: Callable[[], float]
-) -> tuple[Method[Any], ...]:
-    limits = settings.gateway.limits
-    starter = Starter(
-        runner=runner,
-        directory=directory,
-        now=now,
-        timeout_seconds=settings.agents.defaults.timeout_seconds,
-    )
-
-    def ledger() -> Ledger:
-        return Ledger(clock, keep_seconds=limits.idempotency_seconds, max_ended=limits.max_idempotency_keys)
-
-    agent = AgentMethods(starter=starter, ledger=ledger())
-    chat = ChatMethods(starter=starter, ledger=ledger())
-    wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
-    return (
-        *health_methods(now),
-        *agent.methods(),
-        *chat.methods(),
-        *wait.methods(),
-        *agents_methods(directory),
-        *nothing_methods(),
-    )
-
-
-class _Tick(Struct, frozen=True):
-    ts: int
 
 
 class _Shutdown(Struct, frozen=True, rename="camel"):

@@ -20,18 +20,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from automat import TypeMachineBuilder
+from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from openclaw_twisted.agents.directory import shown
-from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.ws import frames
-from openclaw_twisted.ws.connect import NORMAL_CLOSE, Client, Login, Refusal, Visitor, log_in
+from openclaw_twisted.ws.connect import Client, Desk, Login, Visitor, log_in
 from openclaw_twisted.ws.hello import HelloOk
+from openclaw_twisted.ws.refusal import NORMAL_CLOSE, Refusal
 
-__all__ = ["Handshake", "Receiver", "Reception", "Welcome", "Wire", "new_handshake"]
+__all__ = ["Challenge", "Handshake", "Receiver", "Reception", "Welcome", "Wire", "new_handshake"]
 
 _log = Logger()
+
+
+class Challenge(Struct, frozen=True, kw_only=True):
+    """Event `connect.challenge`: what a device signs; `ts` is in ms since the epoch."""
+
+    nonce: str
+    ts: int
 
 
 class Wire(Protocol):
@@ -56,11 +64,10 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """What every handshake of one gateway needs; `now` gives seconds since the epoch."""
+    """What every handshake of one gateway needs."""
 
-    gate: Gate
+    desk: Desk
     clock: IReactorTime
-    now: Callable[[], float]
     login_seconds: float
 
 
@@ -96,6 +103,7 @@ class _Newcomer:
     visitor: Visitor
     reception: Reception
     welcome: Welcome
+    nonce: str = ""
     deadline: IDelayedCall | None = None
     receiver: Receiver | None = None
 
@@ -107,12 +115,13 @@ class _Newcomer:
 def _challenge(handshake: Handshake, newcomer: _Newcomer) -> None:
     reception = newcomer.reception
     newcomer.deadline = reception.clock.callLater(reception.login_seconds, handshake.expire)
-    payload = {"nonce": str(uuid.uuid4()), "ts": int(reception.now() * 1000)}
-    newcomer.wire.send(frames.event("connect.challenge", payload))
+    newcomer.nonce = str(uuid.uuid4())
+    challenge = Challenge(nonce=newcomer.nonce, ts=int(reception.desk.now() * 1000))
+    newcomer.wire.send(frames.event("connect.challenge", challenge))
 
 
 def _judge(handshake: Handshake, newcomer: _Newcomer, data: bytes) -> None:
-    verdict = log_in(data, newcomer.visitor, newcomer.reception.gate)
+    verdict = log_in(data, newcomer.visitor, newcomer.reception.desk, nonce=newcomer.nonce)
     if isinstance(verdict, Login):
         handshake.admit(verdict)
     else:

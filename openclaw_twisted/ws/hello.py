@@ -14,13 +14,20 @@ from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.settings import AuthMode, LimitsSettings
-from openclaw_twisted.ws.connect import ROLE, Client
+from openclaw_twisted.ws.connect import Client
+from openclaw_twisted.ws.connect_params import ROLE
+from openclaw_twisted.ws.frames import StateVersion
+from openclaw_twisted.ws.presence import PresenceEntry
+from openclaw_twisted.ws.pulse import HealthBrief, State
 from openclaw_twisted.ws.session_target import MAIN_KEY, main_session
 
-__all__ = ["EVENTS", "Greeting", "HelloOk"]
+__all__ = ["CAPABILITIES", "EVENTS", "Greeting", "HelloOk"]
 
-EVENTS = ("agent", "chat", "connect.challenge", "shutdown", "tick")
+EVENTS = ("agent", "chat", "connect.challenge", "health", "presence", "shutdown", "tick")
 """Every event that is sent."""
+
+CAPABILITIES = ("published-model-catalog",)
+"""What version 4 looks for: `models.list` tells every model that can be asked for."""
 
 
 class _Server(Struct, frozen=True, rename="camel"):
@@ -34,24 +41,6 @@ class _Features(Struct, frozen=True):
     capabilities: tuple[str, ...] | UnsetType
 
 
-class _Presence(Struct, frozen=True):
-    version: str
-    ts: int
-    mode: str = "gateway"
-    reason: str = "self"
-    text: str = "Gateway"
-
-
-class _Health(Struct, frozen=True):
-    ok: Literal[True] = True
-
-
-class _StateVersion(Struct, frozen=True):
-    # What they count never changes here: no presence or health events are sent.
-    presence: int = 1
-    health: int = 1
-
-
 class _SessionDefaults(Struct, frozen=True, rename="camel"):
     default_agent_id: str
     main_key: str
@@ -63,17 +52,19 @@ class _SessionDefaults(Struct, frozen=True, rename="camel"):
 
 
 class _Snapshot(Struct, frozen=True, rename="camel"):
-    presence: tuple[_Presence, ...]
-    health: _Health
-    state_version: _StateVersion
+    presence: tuple[PresenceEntry, ...]
+    health: HealthBrief
+    state_version: StateVersion
     uptime_ms: int
     auth_mode: AuthMode
     session_defaults: _SessionDefaults
 
 
-class _Granted(Struct, frozen=True):
+class _Granted(Struct, frozen=True, kw_only=True, rename="camel"):
     role: str
     scopes: tuple[str, ...]
+    device_token: str | UnsetType = UNSET
+    issued_at_ms: int | UnsetType = UNSET
 
 
 class _Policy(Struct, frozen=True, rename="camel"):
@@ -97,32 +88,31 @@ class HelloOk(Struct, frozen=True, tag_field="type", tag="hello-ok"):
 class Greeting:
     """What every hello-ok of one gateway is made from.
 
-    `now` gives seconds since the epoch, `uptime_seconds` those since the start.
+    `uptime_seconds` gives those since the start.
     """
 
     version: str
     auth_mode: AuthMode
     directory: Directory
     limits: LimitsSettings
-    now: Callable[[], float]
     uptime_seconds: Callable[[], float]
 
-    def to(self, client: Client, methods: Iterable[str]) -> HelloOk:
+    def to(self, client: Client, methods: Iterable[str], state: State) -> HelloOk:
         """Return the hello-ok for a client that may call `methods`."""
         limits = self.limits
         return HelloOk(
             protocol=client.protocol,
             server=_Server(self.version, client.connection_id),
-            features=_Features(tuple(methods), EVENTS, () if client.speaks_4 else UNSET),
+            features=_Features(tuple(methods), EVENTS, CAPABILITIES if client.speaks_4 else UNSET),
             snapshot=_Snapshot(
-                presence=(_Presence(self.version, int(self.now() * 1000)),),
-                health=_Health(),
-                state_version=_StateVersion(),
+                presence=state.presence,
+                health=state.health,
+                state_version=state.version,
                 uptime_ms=int(self.uptime_seconds() * 1000),
                 auth_mode=self.auth_mode,
                 session_defaults=self._session_defaults(client),
             ),
-            auth=_Granted(ROLE, tuple(sorted(client.scopes))),
+            auth=_granted(client),
             policy=_Policy(
                 limits.max_payload_bytes, limits.max_buffered_bytes, int(limits.tick_seconds * 1000)
             ),
@@ -139,3 +129,13 @@ class Greeting:
             ownership="sole" if new else UNSET,
             selection_required=False if new else UNSET,
         )
+
+
+def _granted(client: Client) -> _Granted:
+    token = client.device_token
+    return _Granted(
+        role=ROLE,
+        scopes=tuple(sorted(client.scopes)),
+        device_token=token.token.reveal() if token else UNSET,
+        issued_at_ms=token.issued_at_ms if token else UNSET,
+    )

@@ -16,10 +16,11 @@ from twisted.web.resource import Resource
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
+from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate, Identity
 from openclaw_twisted.auth.rate_limit import FailureLimiter
-from openclaw_twisted.config.parse import parse
+from openclaw_twisted.config.parse import Loaded, parse
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.app import Application
@@ -27,7 +28,9 @@ from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing import MemoryRuns
 from openclaw_twisted.testing.rules import rules_of
 from openclaw_twisted.ws.connect import Client
+from openclaw_twisted.ws.connect_params import ClientInfo
 from openclaw_twisted.ws.door import WebSocketDoor
+from openclaw_twisted.ws.families import Behind
 
 TOKEN = "a-token-for-tests-only"
 NOW = 1_700_000_000.5
@@ -37,12 +40,15 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def settings_of(**sections: Any) -> Settings:
+    """Return the settings of `loaded_of`."""
+    return loaded_of(**sections).settings
+
+
+def loaded_of(**sections: Any) -> Loaded:
     """Return a configuration with a token and a model, and these gateway.* sections."""
     gateway = {"auth": {"token": TOKEN}, **sections.pop("gateway", {})}
     agents = sections.pop("agents", {"defaults": {"model": "scripted/m"}})
-    return parse(
-        msgspec.json.encode({"gateway": gateway, "agents": agents, **sections}).decode(), {}
-    ).settings
+    return parse(msgspec.json.encode({"gateway": gateway, "agents": agents, **sections}).decode(), {})
 
 
 def directory_of(settings: Settings) -> Directory:
@@ -57,7 +63,7 @@ def client_of(protocol: int = 4, *scopes: str) -> Client:
         protocol=protocol,
         identity=Identity("operator"),
         scopes=frozenset(scopes or ALL_SCOPES),
-        program="cli 1",
+        info=ClientInfo(id="cli", version="1", platform="linux", mode="cli"),
     )
 
 
@@ -115,7 +121,7 @@ class Wire(StringTransportWithDisconnection):
             super().loseConnection()
 
 
-BROADCAST = {"agent", "chat"}
+BROADCAST = {"agent", "chat", "health", "presence"}
 
 
 class MemoryClient:
@@ -237,7 +243,8 @@ class Rig:
         if agents is not None:
             sections["agents"] = dict(agents)
         self._clients: list[MemoryClient] = []
-        self.settings = settings_of(**sections)
+        loaded = loaded_of(**sections)
+        self.settings = loaded.settings
         directory = directory_of(self.settings)
         self.runs = MemoryRuns(*scripts, clock=clock, rules=rules_of(self.settings, directory))
         self.clock = self.runs.clock
@@ -250,13 +257,18 @@ class Rig:
             proxies=proxies,
             gate=Gate(auth, limiter, trusted_proxies=proxies),
         )
+        self.tokens = DeviceTokens(None, self.rules.gate.secret_digest)
         self.door = WebSocketDoor(
             self.clock,
-            runner=self.runs.runner,
-            directory=directory,
+            behind=Behind(
+                runner=self.runs.runner,
+                directory=directory,
+                loaded=loaded,
+                now=lambda: NOW + self.clock.seconds(),
+            ),
             rules=self.rules,
-            settings=self.settings,
-            now=lambda: NOW + self.clock.seconds(),
+            tokens=self.tokens,
+            host="test-machine",
         )
         application = Application(())
         self.site = GatewaySite(

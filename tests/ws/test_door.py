@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from openclaw_twisted.auth.scopes import needed
 from openclaw_twisted.providers.scripted import Pause, reply
+from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE
 from openclaw_twisted.ws.hello import EVENTS
 from openclaw_twisted.ws.protocol import CLOSE_TIMEOUT_SECONDS
 from tests.ws.rig import CLOSE, RigTestCase, connect_params, masked
@@ -97,3 +98,15 @@ class CloseAllTests(RigTestCase):
         self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
         self.assertTrue(client.wire.aborted)
         self.successResultOf(done)
+
+
+class CloseWhereTests(RigTestCase):
+    def test_those_who_came_in_with_a_secret_that_has_changed(self):
+        door = self.rig()
+        old, new = door.client(scopes=["operator.read"]), door.client()
+        closed = door.door.close_where(
+            lambda client: client.scopes == {"operator.read"}, AUTH_CHANGED_CLOSE, "auth changed"
+        )
+        old.frames()
+        new.frames()
+        self.assertEqual((closed, old.outcome, new.outcome), (1, (4001, "auth changed"), None))

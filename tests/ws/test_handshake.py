@@ -8,12 +8,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted.auth.addresses import TrustedProxies, client_address
+from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.config.settings import AuthSettings, Secret
-from openclaw_twisted.ws.connect import Client, Visitor
+from openclaw_twisted.ws.connect import Client, Desk, Visitor
+from openclaw_twisted.ws.frames import StateVersion
 from openclaw_twisted.ws.handshake import Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
+from openclaw_twisted.ws.pulse import HealthBrief, State
 from tests.ws.rig import NOW, TOKEN, connect_params, directory_of, settings_of
 
 
@@ -54,11 +57,12 @@ class HandshakeTests(SynchronousTestCase):
         self.settings = settings_of()
         auth = AuthSettings(token=Secret(TOKEN))
         gate = Gate(auth, FailureLimiter(auth.rate_limit, self.clock.seconds))
+        desk = Desk(gate=gate, tokens=DeviceTokens(None, gate.secret_digest), now=lambda: NOW)
         headers = Headers()
         self.handshake = new_handshake(
             wire=self.wire,
             visitor=Visitor(address=client_address("127.0.0.1", headers, TrustedProxies()), headers=headers),
-            reception=Reception(gate=gate, clock=self.clock, now=lambda: NOW, login_seconds=15),
+            reception=Reception(desk=desk, clock=self.clock, login_seconds=15),
             welcome=self.welcome,
         )
 
@@ -69,10 +73,10 @@ class HandshakeTests(SynchronousTestCase):
             auth_mode="token",
             directory=directory_of(self.settings),
             limits=self.settings.gateway.limits,
-            now=lambda: NOW,
             uptime_seconds=lambda: 0,
         )
-        return greeting.to(client, ()), self.frames
+        state = State(presence=(), health=HealthBrief(ts=1), version=StateVersion(1, 1))
+        return greeting.to(client, (), state), self.frames
 
     def connect(self, **params: Any) -> None:
         request = {"type": "req", "id": "1", "method": "connect", "params": connect_params(**params)}

@@ -5,8 +5,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.ws.frames import success
+from openclaw_twisted.ws.frames import StateVersion, success
 from openclaw_twisted.ws.hello import EVENTS, Greeting
+from openclaw_twisted.ws.presence import Presence
+from openclaw_twisted.ws.pulse import HealthBrief, State
 from tests.ws.rig import NOW, client_of, directory_of, settings_of
 
 
@@ -18,11 +20,12 @@ class GreetingTests(SynchronousTestCase):
             auth_mode="token",
             directory=directory_of(settings),
             limits=settings.gateway.limits,
-            now=lambda: NOW,
             uptime_seconds=lambda: 3.25,
         )
         client = client_of(protocol, "operator.write", "operator.read")
-        return json.loads(success("1", greeting.to(client, ("agent", "health"))))["payload"]
+        presence = Presence(host="h", version="1.2", now=lambda: NOW)
+        state = State(presence=presence.entries(), health=HealthBrief(ts=1), version=StateVersion(3, 2))
+        return json.loads(success("1", greeting.to(client, ("agent", "health"), state)))["payload"]
 
     def test_everything_the_schema_of_version_4_has(self):
         self.assertEqual(
@@ -31,19 +34,24 @@ class GreetingTests(SynchronousTestCase):
                 "type": "hello-ok",
                 "protocol": 4,
                 "server": {"version": "1.2", "connId": "c1"},
-                "features": {"methods": ["agent", "health"], "events": list(EVENTS), "capabilities": []},
+                "features": {
+                    "methods": ["agent", "health"],
+                    "events": list(EVENTS),
+                    "capabilities": ["published-model-catalog"],
+                },
                 "snapshot": {
                     "presence": [
                         {
+                            "host": "h",
                             "version": "1.2",
-                            "ts": 1_700_000_000_500,
                             "mode": "gateway",
                             "reason": "self",
-                            "text": "Gateway",
+                            "text": "Gateway: h",
+                            "ts": 1_700_000_000_500,
                         }
                     ],
-                    "health": {"ok": True},
-                    "stateVersion": {"presence": 1, "health": 1},
+                    "health": {"ok": True, "ts": 1},
+                    "stateVersion": {"presence": 3, "health": 2},
                     "uptimeMs": 3250,
                     "authMode": "token",
                     "sessionDefaults": {

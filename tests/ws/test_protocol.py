@@ -112,7 +112,7 @@ class LivenessTests(RigTestCase):
         for client in (old, new):
             self.assertEqual(
                 client.frame(),
-                {"type": "event", "event": "tick", "payload": {"ts": 1_700_000_030_500}, "seq": 1},
+                {"type": "event", "event": "tick", "payload": {"ts": 1_700_000_030_500}, "seq": 2},
             )
         self.assertEqual(newcomer.frames(), [])
 
@@ -126,7 +126,7 @@ class LivenessTests(RigTestCase):
 
 class SlowConsumerTests(RigTestCase):
     def setUp(self):
-        self.door = self.rig(gateway={"limits": {"maxBufferedBytes": 500}})
+        self.door = self.rig(gateway={"limits": {"maxBufferedBytes": 5000}})
         self.client = self.door.client()
 
     def ask(self, count: int) -> None:

@@ -1,0 +1,75 @@
+"""Every method that is served, put together from its family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.ws.ledger import Ledger
+from openclaw_twisted.ws.method import Method
+from openclaw_twisted.ws.methods.agent import AgentMethods
+from openclaw_twisted.ws.methods.agents import agents_methods
+from openclaw_twisted.ws.methods.chat import ChatMethods
+from openclaw_twisted.ws.methods.commands import commands_methods
+from openclaw_twisted.ws.methods.config import config_methods
+from openclaw_twisted.ws.methods.models import models_methods
+from openclaw_twisted.ws.methods.nothing import nothing_methods
+from openclaw_twisted.ws.methods.status import StatusMethods
+from openclaw_twisted.ws.methods.wait import WaitMethods
+from openclaw_twisted.ws.presence import Presence
+from openclaw_twisted.ws.pulse import Pulse
+from openclaw_twisted.ws.starting import Starter
+
+__all__ = ["Behind", "every_method"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """What is behind the door: who runs agents, who there is, and what was configured.
+
+    `now` gives seconds since the epoch.
+    """
+
+    runner: Runner
+    directory: Directory
+    loaded: Loaded
+    now: Callable[[], float]
+
+
+def every_method(
+    clock: IReactorTime, behind: Behind, presence: Presence, pulse: Pulse
+) -> tuple[Method[Any], ...]:
+    """Return the methods."""
+    settings, runner, directory = behind.loaded.settings, behind.runner, behind.directory
+    limits = settings.gateway.limits
+    starter = Starter(
+        runner=runner,
+        directory=directory,
+        now=behind.now,
+        timeout_seconds=settings.agents.defaults.timeout_seconds,
+    )
+
+    def ledger() -> Ledger:
+        return Ledger(clock, keep_seconds=limits.idempotency_seconds, max_ended=limits.max_idempotency_keys)
+
+    agent = AgentMethods(starter=starter, ledger=ledger())
+    chat = ChatMethods(starter=starter, ledger=ledger())
+    wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
+    status = StatusMethods(runner=runner, directory=directory, presence=presence, pulse=pulse)
+    return (
+        *agent.methods(),
+        *chat.methods(),
+        *wait.methods(),
+        *status.methods(),
+        *agents_methods(directory),
+        *models_methods(directory, settings, runner.can_answer),
+        *config_methods(behind.loaded),
+        *commands_methods(),
+        *nothing_methods(),
+    )

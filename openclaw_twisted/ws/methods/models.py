@@ -1,0 +1,105 @@
+"""`models.list`: every model that can be asked for, as `provider/id`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.config.settings import ModelSettings, Settings
+from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import invalid
+
+__all__ = ["ModelsParams", "models_methods"]
+
+METHOD = "models.list"
+
+
+class ModelsParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Whose models; there is one list for everybody, and what is known of a model is always told."""
+
+    agent_id: str | None = None
+    include_details: bool = False
+    include_provider_capabilities: bool = False
+    prepared_only: bool = False
+    refresh: bool = False
+    view: Literal["default", "configured", "provider-config", "all"] = "default"
+    runtime: Raw = Raw()
+
+
+class Model(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One model; protocol 4 also hears its alias, what it can be given, and whether it answers now."""
+
+    id: str
+    name: str
+    provider: str
+    context_window: int | UnsetType = UNSET
+    reasoning: bool | UnsetType = UNSET
+    alias: str | UnsetType = UNSET
+    available: bool | UnsetType = UNSET
+    input: tuple[str, ...] | UnsetType = UNSET
+
+
+class Models(Struct, frozen=True):
+    """All of them."""
+
+    models: tuple[Model, ...]
+
+
+def models_methods(
+    directory: Directory, settings: Settings, can_answer: Callable[[str], bool]
+) -> tuple[Method[Any], ...]:
+    """Return the methods of this family; `can_answer` tells whether a model can be asked now."""
+    configured = dict(_configured(settings))
+    names = dict.fromkeys((*configured, *_used(directory)))
+
+    async def models(call: Call, params: ModelsParams) -> Answer:
+        if params.agent_id is not None and directory.get(params.agent_id) is None:
+            raise invalid(METHOD, f"unknown agent id. The agents are: {directory.listing()}.")
+        new = call.client.speaks_4
+        listed = (_model(name, configured.get(name)) for name in names)
+        return Answer(Models(tuple(_with_state(each) if new else each for each in listed)))
+
+    def _with_state(model: Model) -> Model:
+        name = f"{model.provider}/{model.id}"
+        entry, known = directory.default.models.get(name), configured.get(name)
+        return Model(
+            id=model.id,
+            name=model.name,
+            provider=model.provider,
+            context_window=model.context_window,
+            reasoning=model.reasoning,
+            alias=entry.alias if entry is not None and entry.alias else UNSET,
+            available=can_answer(name),
+            input=known.input if known is not None else UNSET,
+        )
+
+    return (Method(METHOD, ModelsParams, models),)
+
+
+def _configured(settings: Settings) -> Iterator[tuple[str, ModelSettings]]:
+    for provider_id, provider in settings.models.providers.items():
+        for model in provider.models:
+            yield f"{provider_id}/{model.id}", model
+
+
+def _used(directory: Directory) -> Iterator[str]:
+    """Yield the models that agents ask, or may be told to ask."""
+    for agent_id in directory.ids:
+        agent = directory.named(agent_id)
+        yield from (name for name in (*agent.candidates(), *agent.models) if "/" in name and "*" not in name)
+
+
+def _model(name: str, known: ModelSettings | None) -> Model:
+    provider, _, model_id = name.partition("/")
+    if known is None:
+        return Model(id=model_id, name=model_id, provider=provider)
+    return Model(
+        id=model_id,
+        name=known.name or model_id,
+        provider=provider,
+        context_window=known.context_window or UNSET,
+        reasoning=known.reasoning,
+    )
