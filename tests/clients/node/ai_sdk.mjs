@@ -24,7 +24,7 @@ const call = (job) => {
     model: provider(job.model),
     prompt: job.prompt,
     maxRetries: job.retries,
-    providerOptions: { openclaw: options, openai: { store: false, ...options } },
+    providerOptions: { openclaw: options, openai: options },
   };
 };
 
