@@ -7,7 +7,8 @@ taking turns would pay for each of them once per key. It is left for the next on
 - it is refused (401, or 403 three times in a row, as some say 403 of a prompt or a model): it is
   benched for all models, until one call finds that it works again;
 - it leads to trouble five times in a row (5xx, silence, an answer that breaks off): the same, for this model
-  alone. No connection at all counts against every key, as none was looked at.
+  alone, and the other keys are probed before they are trusted with more than one request. No connection at
+  all counts against every key, as none was looked at.
 
 A key that was refused or rate limited costs the caller nothing while another one is ready: the request is
 sent at once with that one, which is no retry of what is broken, so it needs no pause. When no key is ready,
@@ -20,6 +21,7 @@ nothing. They are told apart by their position; their text is never logged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlsplit
@@ -89,13 +91,6 @@ class _Key:
             return "refused"
         state = self.circuit.state
         return "ready" if state == "closed" else "resting" if state == "resting" else "failing"
-
-    def ended(self, error: UpstreamError | None) -> None:
-        """Hear how an answer ended that had begun."""
-        if error is None:
-            self.circuit.succeeded()
-        else:
-            self.circuit.failed()
 
 
 class Access:
@@ -188,7 +183,7 @@ class Access:
                 circuit.abandoned()
             self._observe(outcome)
         if outcome == "answered":
-            answer.body.watch(key.ended)
+            answer.body.watch(partial(self._ended, key))
         return answer, outcome
 
     def _learn(self, key: _Key, outcome: Outcome) -> None:
@@ -200,10 +195,24 @@ class Access:
                 key.credential.circuit.succeeded()
                 key.circuit.succeeded()
             case "failed" | "timed_out":
-                key.circuit.failed()
+                self._failed(key)
             case "unreachable":
                 for each in self._keys:
                     each.circuit.failed()
+
+    def _ended(self, key: _Key, error: UpstreamError | None) -> None:
+        """Hear how an answer ended that had begun."""
+        if error is None:
+            key.circuit.succeeded()
+        else:
+            self._failed(key)
+
+    def _failed(self, key: _Key) -> None:
+        was_open = key.circuit.state == "open"
+        key.circuit.failed()
+        if key.circuit.state == "open" and not was_open:
+            for each in self._keys:  # it may not have been the key's fault
+                each.circuit.doubt()
 
     def _put_aside(self, key: _Key, answer: Answer) -> None:
         credential = key.credential

@@ -7,6 +7,7 @@ The states, and what leads from one to the next:
     half-open  --the probe is answered-->                 closed, but one failure away from being open
     half-open  --it fails-->                              open, for twice as long
     half-open  --it is abandoned-->                       open, and the next call is the probe
+    closed     --`doubt`-->                               open, and the next call is the probe
     closed     --`rest`-->                                resting
     resting    --its pause is over-->                     closed
 
@@ -94,6 +95,11 @@ class Circuit:
         self._failures += 1
         if self._state == "half-open" or (self._state == "closed" and self._failures >= self._limit):
             self.trip()
+
+    def doubt(self) -> None:
+        """Make the next call a probe, because something like this one has just opened."""
+        if self._state == "closed":
+            self._open_for("open", 0.0)
 
     def trip(self) -> None:
         """Open now. Calls that entered before may fail too; they make the pause no longer."""

@@ -205,6 +205,25 @@ class BreakerTests(AccessCase):
             self.assertEqual(error.retry_after_seconds, FAILURE_PAUSE_SECONDS)
             self.assertEqual(len(self.upstream.keys), FAILURES_IN_A_ROW)
 
+    def test_the_other_keys_are_probed_first(self) -> None:
+        probe: Deferred[Any] = Deferred()
+        self.open(a=[500], b=[probe, 200], c=[200])
+        for _ in range(FAILURES_IN_A_ROW):
+            self.ask()
+        self.used()
+        probing = self.asking()
+        self.assertEqual((self.ask(), self.used()), (200, "b c"))
+        probe.callback(None)
+        self.assertEqual(self.successResultOf(probing).status, 200)
+        self.assertEqual(self.access.standings(), ("failing", "ready", "ready"))
+
+    def test_an_upstream_that_fails_with_every_key_is_soon_left_alone(self) -> None:
+        self.open(a=[500], b=[500], c=[500])
+        for _ in range(FAILURES_IN_A_ROW + 2):
+            self.ask()
+        self.refused(UpstreamOverloadedError)
+        self.assertEqual(self.used(), "a a a a a b c")
+
     def test_then_one_call_probes_and_the_others_are_spared(self) -> None:
         probe: Deferred[Any] = Deferred()
         self.open(a=[*[500] * FAILURES_IN_A_ROW, probe, 200])

@@ -95,6 +95,18 @@ class CircuitTests(SynchronousTestCase):
         self.circuit.trip()
         self.assertEqual((self.circuit.state, self.circuit.wait_seconds()), ("open", 5))
 
+    def test_one_in_doubt_is_probed_at_once(self) -> None:
+        self.circuit.doubt()
+        self.assertTrue(self.circuit.enter())
+        self.assertFalse(self.circuit.ready())
+        self.circuit.succeeded()
+        self.assertEqual(self.circuit.state, "closed")
+
+    def test_doubt_shortens_no_pause(self) -> None:
+        self.fail()
+        self.circuit.doubt()
+        self.assertEqual(self.circuit.wait_seconds(), 5)
+
     def test_a_rest_ends_by_itself(self) -> None:
         self.circuit.rest(7)
         self.assertEqual((self.circuit.state, self.circuit.ready()), ("resting", False))
