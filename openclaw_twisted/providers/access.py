@@ -198,7 +198,7 @@ class Access:
                 self._failed(key)
             case "unreachable":
                 for each in self._keys:
-                    each.circuit.failed()
+                    self._failed(each)
 
     def _ended(self, key: _Key, error: UpstreamError | None) -> None:
         """Hear how an answer ended that had begun."""
@@ -211,6 +211,13 @@ class Access:
         was_open = key.circuit.state == "open"
         key.circuit.failed()
         if key.circuit.state == "open" and not was_open:
+            self._log.warn(
+                "{provider} failed too often with key {position} of {count}, which rests for {seconds:.0f} s",
+                provider=self._name,
+                position=key.credential.position,
+                count=len(self._keys),
+                seconds=key.wait_seconds(),
+            )
             for each in self._keys:  # it may not have been the key's fault
                 each.circuit.doubt()
 
