@@ -38,6 +38,7 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
 from openclaw_twisted.runs.bookkeeping import Bookkeeping
 from openclaw_twisted.runs.bus import LocalBus
+from openclaw_twisted.runs.fresh import asks_afresh
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.opening import Opener, SessionRules
 from openclaw_twisted.runs.request import RunRequest
@@ -108,7 +109,7 @@ class Runner:
         """
         if self._draining:
             raise OverloadedError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
-        self._check(request.models)
+        self.check(request.models)
         self._lanes.admit(str(request.session_key))
         run = Run(request)
         run.asked_at = self._clock.seconds()
@@ -140,6 +141,10 @@ class Runner:
             return False
         return True
 
+    def begins_anew(self, message: str) -> bool:
+        """Tell whether a message, said in a session, lets it start afresh."""
+        return asks_afresh(message, self._abilities.rules.triggers)
+
     def find(self, run_id: str) -> Run | None:
         """Return a run that has not ended."""
         return self._runs.get(run_id)
@@ -168,7 +173,11 @@ class Runner:
             if timer.active():
                 timer.cancel()
 
-    def _check(self, models: tuple[str, ...]) -> None:
+    def check(self, models: tuple[str, ...]) -> None:
+        """Raise at once what keeps every one of these models from answering.
+
+        Raises `AgentNotFoundError`, `NoProviderError`, `ModelNotReadyError`.
+        """
         if not models:
             raise NoProviderError(NO_MODEL)
         refusals: list[GatewayError] = []
@@ -213,7 +222,7 @@ class Runner:
         """Ask, and once more with half as much of the past if the model finds that there is too much."""
         request, past = await self._opener.read(run.request)
         if request.models != run.request.models:
-            self._check(request.models)
+            self.check(request.models)
         run.request = request
         await self._books.begin(run)
         opened = await self._opener.open(request, past)

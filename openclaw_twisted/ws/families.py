@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.ledger import Ledger
 from openclaw_twisted.ws.method import Method
@@ -18,12 +19,16 @@ from openclaw_twisted.ws.methods.agents import agents_methods
 from openclaw_twisted.ws.methods.chat import ChatMethods
 from openclaw_twisted.ws.methods.commands import commands_methods
 from openclaw_twisted.ws.methods.config import config_methods
+from openclaw_twisted.ws.methods.history import HistoryMethods
 from openclaw_twisted.ws.methods.models import models_methods
 from openclaw_twisted.ws.methods.nothing import nothing_methods
+from openclaw_twisted.ws.methods.session_changes import SessionChanges
+from openclaw_twisted.ws.methods.sessions import SessionMethods
 from openclaw_twisted.ws.methods.status import StatusMethods
 from openclaw_twisted.ws.methods.wait import WaitMethods
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.pulse import Pulse
+from openclaw_twisted.ws.session_payloads import Shown
 from openclaw_twisted.ws.starting import Starter
 
 __all__ = ["Behind", "every_method"]
@@ -71,5 +76,20 @@ def every_method(
         *models_methods(directory, settings, runner.can_answer),
         *config_methods(behind.loaded),
         *commands_methods(),
+        *_session_methods(behind),
         *nothing_methods(),
+    )
+
+
+def _session_methods(behind: Behind) -> tuple[Method[Any], ...]:
+    runner = behind.runner
+    shown = Shown(
+        directory=behind.directory,
+        active=lambda: {str(run.request.session_key) for run in runner.active()},
+        context_tokens=ContextWindows(behind.loaded.settings.models),
+    )
+    return (
+        *SessionMethods(sessions=runner.sessions, shown=shown, now=behind.now).methods(),
+        *SessionChanges(runner=runner, shown=shown).methods(),
+        *HistoryMethods(sessions=runner.sessions, shown=shown).methods(),
     )

@@ -47,6 +47,13 @@ class Starter:
     now: Callable[[], float]
     timeout_seconds: float
 
+    async def key_of(self, key: str | None, chosen_id: str | None) -> str | None:
+        """Return the key that a client gives, or that of the session whose reported id it gives instead."""
+        if key or not chosen_id:
+            return key
+        row = await self.runner.sessions.store.find_session(session_id=chosen_id.strip().lower())
+        return None if row is None else row.session_key
+
     def start(self, asked: Asked, ledger: Ledger) -> Entry:
         """Start a run and enter it; raises what `Runner.start` raises.
 

@@ -59,11 +59,14 @@ class AgentMethods:
 
     async def agent(self, call: Call, params: AgentParams) -> Answer:
         """Run an agent, or tell about the run that the same idempotency key has started before."""
+        session_key = await self.starter.key_of(params.session_key, params.session_id)
+        # From here to the start of the run nothing may be awaited: see `ledger`.
         entry, client = self.ledger.find(params.idempotency_key), call.client
         if entry is None:
-            if params.model and not allows(client.scopes, MODEL_OVERRIDE):
+            special = params.model or self.starter.runner.begins_anew(params.message)
+            if special and not allows(client.scopes, MODEL_OVERRIDE):
                 return missing_scope(client, MODEL_OVERRIDE)
-            entry = self._start(params)
+            entry = self._start(params, session_key)
             call.accept(accepted(entry, client))
         elif entry.ended is None:
             if client.speaks_4:
@@ -71,20 +74,20 @@ class AgentMethods:
             call.accept(accepted(entry, client))
         return final(entry, await entry.end(), client)
 
-    def _start(self, params: AgentParams) -> Entry:
+    def _start(self, params: AgentParams, session_key: str | None) -> Entry:
         if params.deliver:
             raise invalid(METHOD, "at /deliver: there are no channels to deliver to; leave it out")
-        agent, session_key = find_session(
+        agent, target = find_session(
             METHOD,
             self.starter.directory,
             agent_id=params.agent_id,
-            key=params.session_key,
+            key=session_key,
             chosen_id=params.session_id,
         )
         asked = Asked(
             key=params.idempotency_key,
             agent=agent,
-            session_key=session_key,
+            session_key=target,
             message=user_message(METHOD, params.message, params.attachments),
             model=params.model,
             thinking=params.thinking,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.errors import CancelledRunError, GatewayError, InvalidRequestError
 from openclaw_twisted.events import RunFinished
@@ -15,7 +16,7 @@ from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.ledger import Ended, Entry, Ledger
-from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.params import invalid
 from openclaw_twisted.ws.run_payloads import stop_reason
 from openclaw_twisted.ws.session_target import find_session
@@ -113,6 +114,8 @@ class ChatMethods:
             if ended is None:
                 return Answer(Sent(run_id=entry.run_id, status="in_flight"))
             return _replayed(entry, ended, call.client)
+        if self.starter.runner.begins_anew(params.message) and not allows(call.client.scopes, MODEL_OVERRIDE):
+            return missing_scope(call.client, MODEL_OVERRIDE)
         agent, key = find_session(
             SEND,
             self.starter.directory,

@@ -1,0 +1,182 @@
+"""`chat.history`, `chat.startup`, `chat.metadata`: what a page needs to show a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from openclaw_twisted.boundaries import RunRecord, SessionRow
+from openclaw_twisted.runs.sessions import Sessions
+from openclaw_twisted.ws.history_payloads import HistoryMessage, history_messages
+from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
+from openclaw_twisted.ws.session_target import find_session
+
+__all__ = ["HistoryMethods", "HistoryParams", "MetadataParams", "StartupParams"]
+
+HISTORY = "chat.history"
+STARTUP = "chat.startup"
+METADATA = "chat.metadata"
+
+DEFAULT_LIMIT = 200
+MAX_BYTES = 6 * 1024 * 1024
+"""What the messages of one answer may come to: well below what a client takes in one frame."""
+
+_Text = Annotated[str, Meta(min_length=1)]
+_encode = msgspec.json.Encoder().encode
+
+
+class HistoryParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Whose messages: the newest `limit` of the session, or those before the newest `offset` messages.
+
+    Texts are cut at `maxChars`. The keys of type `Raw` are OpenClaw's own and change nothing here.
+    """
+
+    session_key: Annotated[str, Meta(min_length=1, max_length=512)]
+    agent_id: _Text | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = DEFAULT_LIMIT
+    offset: Annotated[int, Meta(ge=0)] = 0
+    max_chars: Annotated[int, Meta(ge=1, le=500_000)] | None = None
+    cursor: Raw = Raw()
+    input_run_ids: Raw = Raw()
+    message_id: Raw = Raw()
+    pending_before: Raw = Raw()
+    session_id: Raw = Raw()
+
+
+class StartupParams(HistoryParams, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """As for `chat.history`; `maxBytes` bounds the messages of the answer together."""
+
+    max_bytes: Annotated[int, Meta(ge=1024)] = MAX_BYTES
+
+
+class MetadataParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """For which agent, or for which session's."""
+
+    agent_id: _Text | None = None
+    session_key: _Text | None = None
+
+
+class Pending(Struct, frozen=True, kw_only=True):
+    """Messages that nobody has taken yet: there are none, each one that is sent starts its run."""
+
+    items: tuple[str, ...] = ()
+    total: int = 0
+
+
+class History(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A conversation, oldest message first; the last keys are told to version 4."""
+
+    session_key: str
+    session_id: str | UnsetType = UNSET
+    messages: tuple[HistoryMessage, ...]
+    thinking_level: str | UnsetType = UNSET
+    verbose_level: str | UnsetType = UNSET
+    pending_inputs: Pending | UnsetType = UNSET
+    has_more: bool | UnsetType = UNSET
+    next_offset: int | UnsetType = UNSET
+    total_messages: int | UnsetType = UNSET
+    defaults: Defaults | UnsetType = UNSET
+    session_info: ShownSession | UnsetType | None = UNSET
+
+
+class ChatModel(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model that can be chosen for a session."""
+
+    id: str
+    name: str
+    provider: str
+    context_window: int
+
+
+class ChatMetadata(Struct, frozen=True, kw_only=True):
+    """What there is to choose from in a conversation."""
+
+    commands: tuple[str, ...] = ()
+    models: tuple[ChatModel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryMethods:
+    """The methods that show conversations."""
+
+    sessions: Sessions
+    shown: Shown
+
+    def methods(self) -> tuple[Method[Any], ...]:
+        """Return the methods of this family."""
+        return (
+            Method(HISTORY, HistoryParams, self.history),
+            Method(STARTUP, StartupParams, self.startup),
+            Method(METADATA, MetadataParams, self.metadata),
+        )
+
+    async def history(self, call: Call, params: HistoryParams) -> Answer:
+        """Show what was said in a session; one that there is not is an empty one."""
+        return Answer(await self._history(call, HISTORY, params, MAX_BYTES))
+
+    async def startup(self, call: Call, params: StartupParams) -> Answer:
+        """Show the same to a page that opens."""
+        return Answer(await self._history(call, STARTUP, params, min(params.max_bytes, MAX_BYTES)))
+
+    async def metadata(self, _call: Call, params: MetadataParams) -> Answer:
+        """Show what there is to choose from."""
+        agent, _ = find_session(
+            METADATA, self.shown.directory, agent_id=params.agent_id, key=params.session_key
+        )
+        return Answer(ChatMetadata(models=tuple(map(self._model, agent.candidates()))))
+
+    async def _history(self, call: Call, method: str, params: HistoryParams, max_bytes: int) -> History:
+        _, key = find_session(method, self.shown.directory, agent_id=params.agent_id, key=params.session_key)
+        store, new = self.sessions.store, call.client.speaks_4
+        row = await store.session(str(key))
+        total = row.message_count if row else 0
+        messages: tuple[HistoryMessage, ...] = ()
+        if row is not None and total > params.offset:
+            kept = await store.history(str(key), params.limit, before_seq=row.last_seq + 1 - params.offset)
+            runs = await self._runs(row, {stored.run_id for stored in kept})
+            messages = _newest(
+                history_messages(kept, runs, speaks_4=new, max_chars=params.max_chars), max_bytes
+            )
+        end = params.offset + len(messages)
+        shown = self.shown.session(row, speaks_4=True) if row and new else None
+        return History(
+            session_key=str(key),
+            session_id=row.session_id if row else UNSET,
+            messages=messages,
+            thinking_level=(row.thinking_level if row else None) or ("off" if not new else UNSET),
+            verbose_level=(row.verbose_level if row else None) or UNSET,
+            pending_inputs=Pending() if new else UNSET,
+            has_more=end < total if new else UNSET,
+            next_offset=end if new and end < total else UNSET,
+            total_messages=total if new else UNSET,
+            defaults=self.shown.defaults(key.agent_id) if new else UNSET,
+            session_info=shown if new else UNSET,
+        )
+
+    async def _runs(self, row: SessionRow, run_ids: set[str]) -> dict[str, RunRecord]:
+        newest = await self.sessions.store.runs(row.session_key, len(run_ids) + 50)
+        return {run.run_id: run for run in newest if run.run_id in run_ids}
+
+    def _model(self, full: str) -> ChatModel:
+        provider, _, name = full.partition("/")
+        return ChatModel(
+            id=name or full,
+            name=name or full,
+            provider=provider,
+            context_window=self.shown.context_tokens(full),
+        )
+
+
+def _newest(messages: tuple[HistoryMessage, ...], max_bytes: int) -> tuple[HistoryMessage, ...]:
+    """Return the newest messages that come to at most so many bytes, the last one in any case."""
+    size, first = 0, len(messages)
+    for at in range(len(messages) - 1, -1, -1):
+        size += len(_encode(messages[at]))
+        if size > max_bytes and first < len(messages):
+            break
+        first = at
+    return messages[first:]

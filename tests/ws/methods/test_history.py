@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from openclaw_twisted.boundaries import RunRecord, TurnRecord
+from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
+from openclaw_twisted.ws.methods import history
+from tests.ws.methods.test_sessions import SessionsTestCase
+
+
+class HistoryTests(SessionsTestCase):
+    def texts(self, payload: Any) -> list[str]:
+        return [message["content"][0]["text"] for message in payload["messages"]]
+
+    def keep(self, *messages: Message, interrupted: bool = False) -> None:
+        run = RunRecord(
+            run_id="r",
+            session_key="agent:main:a",
+            agent_id="main",
+            model="p/m",
+            status="finished",
+            started_at=1.0,
+            ended_at=2.0,
+        )
+        turn = TurnRecord(run=run, messages=messages, interrupted=interrupted)
+        self.successResultOf(Deferred.fromCoroutine(self.door.runs.store.commit(turn)))
+
+    def test_version_4_gets_what_it_knows_messages_by(self) -> None:
+        self.door.clock.advance(5)
+        self.turn("agent:main:a", "Hi", "Hello", run_id="r1")
+        answer = self.call("chat.history", sessionKey="a")
+        question, reply = answer.pop("messages")
+        self.assertEqual(
+            question,
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "Hi"}],
+                "timestamp": 5000,
+                "idempotencyKey": "r1:user",
+                "__openclaw": {
+                    "id": "r1:1",
+                    "seq": 1,
+                    "runId": "r1",
+                    "idempotencyKey": "r1:user",
+                    "recordTimestampMs": 5000,
+                },
+            },
+        )
+        self.assertEqual(
+            reply,
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "Hello"}],
+                "timestamp": 5000,
+                "provider": "p",
+                "model": "m",
+                "usage": {"input": 10, "output": 2, "totalTokens": 12},
+                "stopReason": "stop",
+                "__openclaw": {"id": "r1:2", "seq": 2, "runId": "r1", "recordTimestampMs": 5000},
+            },
+        )
+        session = self.call("sessions.describe", key="a")["session"]
+        self.assertEqual(
+            answer,
+            {
+                "sessionKey": "agent:main:a",
+                "sessionId": session["sessionId"],
+                "pendingInputs": {"items": [], "total": 0},
+                "hasMore": False,
+                "totalMessages": 2,
+                "defaults": {"modelProvider": "p", "model": "m", "contextTokens": 9000},
+                "sessionInfo": session,
+            },
+        )
+
+    def test_version_3_gets_plain_messages(self) -> None:
+        self.turn("agent:main:a")
+        answer = self.call("chat.history", self.old, sessionKey="a", limit=1)
+        self.assertEqual(set(answer), {"sessionKey", "sessionId", "messages", "thinkingLevel"})
+        (message,) = answer["messages"]
+        self.assertEqual(message["role"], "assistant")
+        self.assertFalse({"__openclaw", "idempotencyKey"} & set(message))
+
+    def test_a_session_that_there_is_not_is_empty(self) -> None:
+        answer = self.call("chat.history", sessionKey="none")
+        self.assertEqual((answer["messages"], answer["totalMessages"]), ([], 0))
+        self.assertIsNone(answer["sessionInfo"])
+        self.assertEqual(self.call("chat.history", self.old, sessionKey="none")["thinkingLevel"], "off")
+
+    def test_pages(self) -> None:
+        for number in range(3):
+            self.turn("agent:main:a", f"q{number}", f"a{number}")
+        page = self.call("chat.history", sessionKey="a", limit=4)
+        self.assertEqual(self.texts(page), ["q1", "a1", "q2", "a2"])
+        self.assertEqual((page["hasMore"], page["nextOffset"], page["totalMessages"]), (True, 4, 6))
+        page = self.call("chat.history", sessionKey="a", limit=4, offset=4)
+        self.assertEqual(self.texts(page), ["q0", "a0"])
+        self.assertFalse(page["hasMore"])
+        self.assertEqual(self.call("chat.history", sessionKey="a", offset=6)["messages"], [])
+
+    def test_tools_and_images(self) -> None:
+        self.keep(
+            Message(role="user", content=(TextPart("look"), ImagePart("image/png", "aGkh"))),
+            Message(
+                role="assistant", tool_calls=(ToolCall("c1", "see", '{"at": 1}'), ToolCall("c2", "see", "{"))
+            ),
+            Message(role="tool", content="seen", tool_call_id="c1"),
+        )
+        question, call, result = self.call("chat.history", sessionKey="a")["messages"]
+        self.assertEqual(
+            question["content"],
+            [
+                {"type": "text", "text": "look"},
+                {"type": "image", "mimeType": "image/png", "omitted": True, "bytes": 3},
+            ],
+        )
+        self.assertEqual(
+            call["content"],
+            [
+                {"type": "toolCall", "id": "c1", "name": "see", "arguments": {"at": 1}},
+                {"type": "toolCall", "id": "c2", "name": "see", "arguments": "{"},
+            ],
+        )
+        self.assertEqual(
+            (result["role"], result["toolCallId"], result["toolName"], result["isError"]),
+            ("toolResult", "c1", "see", False),
+        )
+
+    def test_an_answer_that_was_cut_off_says_so(self) -> None:
+        self.keep(
+            Message(role="user", content="q"), Message(role="assistant", content="half"), interrupted=True
+        )
+        message = self.call("chat.history", sessionKey="a")["messages"][1]
+        self.assertEqual(message["stopReason"], "aborted")
+
+    def test_long_texts_and_long_histories_are_cut(self) -> None:
+        for number in range(3):
+            self.turn("agent:main:a", f"{number}" * 2000, "ok")
+        answer = self.call("chat.history", sessionKey="a", maxChars=5)
+        self.assertEqual(self.texts(answer)[0], "00000\n... (cut)")
+        answer = self.call("chat.startup", sessionKey="a", maxBytes=2700)
+        self.assertEqual(self.texts(answer), ["2" * 2000, "ok"])
+        self.assertTrue(answer["hasMore"])
+        self.assertEqual(answer["nextOffset"], 2)
+        self.assertLess(history.MAX_BYTES, self.door.settings.gateway.limits.max_payload_bytes)
+
+    def test_the_last_message_is_always_shown(self) -> None:
+        self.turn("agent:main:a", "q", "x" * 5000)
+        answer = self.call("chat.startup", sessionKey="a", maxBytes=1024)
+        self.assertEqual(self.texts(answer), ["x" * 5000])
+
+    def test_bad_params(self) -> None:
+        self.assertIn("must have required property 'sessionKey'", self.problem("chat.history"))
+        self.assertIn("at /limit", self.problem("chat.history", sessionKey="a", limit=1001))
+        self.assertIn("unexpected property 'x'", self.problem("chat.startup", sessionKey="a", x=1))
+
+
+class MetadataTests(SessionsTestCase):
+    def test_the_models_of_an_agent(self) -> None:
+        answer = self.call("chat.metadata", agentId="work")
+        models = [{"id": "w", "name": "w", "provider": "p", "contextWindow": 200_000}]
+        self.assertEqual(answer, {"commands": [], "models": models})
