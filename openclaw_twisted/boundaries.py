@@ -34,6 +34,7 @@ from openclaw_twisted.records import (
 
 __all__ = [
     "MAX_HISTORY_MESSAGES",
+    "CacheRetention",
     "Claim",
     "Conversation",
     "Embedded",
@@ -56,17 +57,23 @@ __all__ = [
     "SessionRow",
     "SessionStore",
     "StoredMessage",
+    "Thinking",
     "TurnRecord",
 ]
 
 
 CacheRetention = Literal["none", "short", "long"]
 
+Thinking = Literal["off", "minimal", "low", "medium", "high", "xhigh", "adaptive", "max", "ultra"]
+"""How hard to think, as OpenClaw says it; `adaptive` leaves that to the model."""
+
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the model is asked to answer; None leaves the choice to the provider.
 
-    `cache_retention` is for how long the provider is asked to keep the prompt, where it can be asked.
+    `reasoning_effort` is a level of OpenAI's or of OpenClaw's, as it was asked for; `thinking` is the level
+    for when none was, and for models that reason only. `cache_retention` is for how long the provider is
+    asked to keep the prompt, where it can be asked.
     """
 
     temperature: float | None = None
@@ -80,6 +87,7 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_effort: str | None = None
     response_format: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+    thinking: Thinking | None = None
     cache_retention: CacheRetention | None = None
 
 

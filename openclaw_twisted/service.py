@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,7 +38,13 @@ from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
 from openclaw_twisted.boundaries import Provider, Retention
 from openclaw_twisted.config.parse import Loaded
-from openclaw_twisted.config.settings import AgentsSettings, ModelChoice, Settings
+from openclaw_twisted.config.settings import (
+    AgentsSettings,
+    LocalModelSettings,
+    ModelChoice,
+    ModelsSettings,
+    Settings,
+)
 from openclaw_twisted.errors import GatewayError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.agent_runs import AgentRuns
@@ -141,11 +148,9 @@ class Gateway(Service):
             observe=self.metrics.upstream_attempted,
         )
         self.metrics.watch_keys(self._remote.providers, self._remote.standing)
-        everybody: dict[str, Provider] = {
-            LOCAL: Local(reactor, self._model, loaded.settings.models.local),
-            **self._remote.providers,
-            **(providers or {}),
-        }
+        everybody: dict[str, Provider] = {**self._remote.providers, **(providers or {})}
+        if _offers_local(loaded.settings.models):
+            everybody.setdefault(LOCAL, Local(reactor, self._model, loaded.settings.models.local))
         catalog = Catalog(everybody, aliases=_aliases(agents))
         self.bus = LocalBus()
         self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))
@@ -385,13 +390,20 @@ def _with_default_model(settings: Settings, local_name: str) -> AgentsSettings:
     defaults = settings.agents.defaults
     if defaults.model is not None:
         return settings.agents
+    local = (f"{LOCAL}/{local_name}",) if _offers_local(settings.models) else ()
     listed = (
         f"{provider_id}/{model.id}"
         for provider_id, provider in settings.models.providers.items()
         for model in provider.models
     )
-    choice = ModelChoice(next(listed, f"{LOCAL}/{local_name}"))
+    first = next(chain(listed, local), None)
+    choice = ModelChoice(first) if first is not None else None
     return replace(settings.agents, defaults=replace(defaults, model=choice))
+
+
+def _offers_local(models: ModelsSettings) -> bool:
+    # With `replace` the local model has to be configured, as any other.
+    return models.mode != "replace" or models.local != LocalModelSettings()
 
 
 def _counting(metrics: Metrics, catalog: Catalog) -> Callable[[str, GatewayError, Then], None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openclaw_twisted.boundaries import Thinking
 from openclaw_twisted.config.settings import (
     AgentDefaults,
     AgentSettings,
@@ -47,7 +48,7 @@ class Agent:
     """One agent; `id` stands in model fields and session keys, `name`, `emoji` and `avatar` are for people.
 
     `models` holds alias and parameters by `provider/model`; `common_params` and `own_params` are the sampling
-    parameters of all agents and of this one.
+    parameters of all agents and of this one, `common_thinking` and `own_thinking` how hard they think.
     """
 
     id: str
@@ -57,6 +58,8 @@ class Agent:
     model_policy: ModelPolicy = field(default_factory=ModelPolicy)
     common_params: Mapping[str, Any] = field(default_factory=dict)
     own_params: Mapping[str, Any] = field(default_factory=dict)
+    common_thinking: Thinking | None = None
+    own_thinking: Thinking | None = None
     prompt: PromptSettings = PromptSettings()
     emoji: str | None = None
     avatar: str | None = None
@@ -80,9 +83,19 @@ class Agent:
         return tuple(map(self.model_named, (self.model.primary, *self.model.fallbacks)))
 
     def params_for(self, model: str) -> dict[str, Any]:
-        """Return the sampling parameters for a model: everyone's, then the model's, then the agent's own."""
+        """Return the sampling parameters for a model: everyone's, then the model's, then the agent's own.
+
+        How hard it thinks stands as OpenClaw has it: the agent's own default comes before all of them, the
+        common one after.
+        """
         entry = self.models.get(model)
-        return {**self.common_params, **(entry.params if entry else {}), **self.own_params}
+        return {
+            **_thinking(self.common_thinking),
+            **self.common_params,
+            **(entry.params if entry else {}),
+            **self.own_params,
+            **_thinking(self.own_thinking),
+        }
 
 
 class Directory:
@@ -133,6 +146,10 @@ def shown(text: str) -> str:
     return clean if len(text) <= _MAX_SHOWN_CHARS else f"{clean}..."
 
 
+def _thinking(level: Thinking | None) -> dict[str, Any]:
+    return {} if level is None else {"thinking": level}
+
+
 def _default_id(entries: Mapping[str, AgentSettings]) -> str:
     for name, entry in entries.items():
         if entry.default:
@@ -150,6 +167,8 @@ def _inherit(name: str, entry: AgentSettings, common: AgentDefaults, folders: tu
         model_policy=entry.model_policy or common.model_policy,
         common_params=common.params,
         own_params=entry.params,
+        common_thinking=common.thinking_default,
+        own_thinking=entry.thinking_default,
         prompt=PromptSettings(
             override=entry.system_prompt_override or common.system_prompt_override,
             persona=persona,

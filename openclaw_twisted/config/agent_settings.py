@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from openclaw_twisted.boundaries import Thinking
 from openclaw_twisted.config.quantities import Count
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
 ]
 
 ContextInjection = Literal["always", "continuation-skip", "never"]
-Thinking = Literal["off", "minimal", "low", "medium", "high", "xhigh", "adaptive", "max", "ultra"]
 
 
 class ModelChoice(Struct, frozen=True, rename="camel"):
@@ -90,7 +90,9 @@ class AgentDefaults(Struct, frozen=True, kw_only=True, rename="camel"):
         Count | None,
         Meta(description="Runs at the same time, over all sessions; unset is without limit."),
     ] = None
-    thinking_default: Annotated[Thinking | None, Meta(description="How hard reasoning models think.")] = None
+    thinking_default: Annotated[
+        Thinking | None, Meta(description="How hard models with `reasoning` think, unless asked otherwise.")
+    ] = None
     skip_bootstrap: Annotated[bool, Meta(description="Do not create missing workspace files.")] = False
     context_injection: Annotated[
         ContextInjection,
@@ -131,7 +133,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = {}
     system_prompt_override: Annotated[str | None, Meta(description="Its system prompt.")] = None
     identity: Annotated[IdentitySettings, Meta(description="How it presents itself.")] = IdentitySettings()
-    thinking_default: Annotated[Thinking | None, Meta(description="How hard its model thinks.")] = None
+    thinking_default: Annotated[
+        Thinking | None, Meta(description="How hard its model thinks, if it has `reasoning`.")
+    ] = None
     context_injection: Annotated[
         ContextInjection | None,
         Meta(description="When its workspace's files are put into the system prompt."),

@@ -57,7 +57,8 @@ class CompatSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """Where a provider's API differs from OpenAI's; unset means as OpenAI does."""
 
     supports_developer_role: Annotated[
-        bool | None, Meta(description="Whether it knows the role `developer`.")
+        bool | None,
+        Meta(description="Whether it is told the system prompt in the role `developer`; unset is no."),
     ] = None
     supports_usage_in_streaming: Annotated[
         bool | None, Meta(description="Whether it may be asked for token counts in a stream.")
@@ -67,7 +68,9 @@ class CompatSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     supports_reasoning_effort: Annotated[
         bool | None, Meta(description="Whether it takes `reasoning_effort`.")
     ] = None
-    supports_store: Annotated[bool | None, Meta(description="Whether it takes `store`.")] = None
+    supports_store: Annotated[
+        bool | None, Meta(description="Whether it takes `store`, and is told not to; unset is no.")
+    ] = None
     requires_string_content: Annotated[
         bool | None, Meta(description="Whether message content has to be text, never parts.")
     ] = None
@@ -88,10 +91,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     base_url: Annotated[
         str | None, Meta(description="Its address, where it differs from the provider's.")
     ] = None
-    reasoning: Annotated[bool, Meta(description="Whether it reasons before it answers.")] = False
+    reasoning: Annotated[bool, Meta(description="Whether it can reason before it answers.")] = False
     input: Annotated[
-        tuple[Literal["text", "image", "audio", "video"], ...], Meta(description="What it can be given.")
-    ] = ("text",)
+        tuple[Literal["text", "image", "audio", "video"], ...] | None,
+        Meta(description="What it can be given: without `image`, requests with images are refused."),
+    ] = None
     context_window: Annotated[Count | None, Meta(description="Tokens it can read and write together.")] = None
     context_tokens: Annotated[Count | None, Meta(description="Tokens of it to use.")] = None
     max_tokens: Annotated[Count | None, Meta(description="The most tokens of one answer.")] = None
@@ -230,7 +234,10 @@ class ModelsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 
     mode: Annotated[
         Literal["merge", "replace"],
-        Meta(description="`replace` offers the models listed here and no others."),
+        Meta(
+            description="`replace` offers the models listed here and no others, "
+            "so the local one only if it is configured."
+        ),
     ] = "merge"
     embedding: Annotated[
         str | None, Meta(description="The model of `/v1/embeddings`, `provider/model`; unset answers 501.")

@@ -29,6 +29,7 @@ _BUDGET_TOKENS: Final[Mapping[str, int]] = {
     "high": 16_384,
     "xhigh": 32_768,
     "max": 32_768,
+    "ultra": 32_768,
 }
 _LADDER: Final = ("low", "medium", "high", "xhigh", "max")
 _NONE: Final = ("none", "off")
@@ -64,8 +65,7 @@ def _think_not(body: dict[str, Any], model: Claude) -> None:
 
 def _level(effort: str, known: Sequence[str]) -> str | None:
     """Return the model's nearest level that is no higher; None leaves it to the model."""
-    if effort == "minimal":
-        return known[0]
+    effort = {"minimal": "low", "ultra": "max"}.get(effort, effort)
     if effort not in _LADDER:
         return None
     return [level for level in known if _LADDER.index(level) <= _LADDER.index(effort)][-1]

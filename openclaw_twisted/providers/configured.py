@@ -24,6 +24,7 @@ from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
+from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.transport import proxy_finder, trust_of
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
@@ -120,13 +121,26 @@ class _Way:
     api: Provider
     params: Mapping[str, Any]
     max_tokens: int | None
+    reasons: bool
+    blind: str | None
 
-    def completed(self, asked: Sampling) -> Sampling:
-        """Return what is asked for within the model's limit, the rest as its settings say."""
+    def completed(self, request: ModelRequest) -> ModelRequest:
+        """Return what is asked for within the model's limits, the rest as its settings say.
+
+        Raises `InvalidRequestError` with the words of `blind` for images that the model cannot be given.
+        """
+        sampling = self._sampling(request.sampling)
+        if self.blind is not None:
+            request = text_only(request, self.blind)
+        return replace(request, sampling=sampling)
+
+    def _sampling(self, asked: Sampling) -> Sampling:
         sampling = with_defaults(asked, self.params)
-        if self.max_tokens is None:
-            return sampling
-        return replace(sampling, max_tokens=min(sampling.max_tokens or self.max_tokens, self.max_tokens))
+        effort = sampling.reasoning_effort or (sampling.thinking if self.reasons else None)
+        limit = sampling.max_tokens
+        if self.max_tokens is not None:
+            limit = min(limit or self.max_tokens, self.max_tokens)
+        return replace(sampling, reasoning_effort=effort, thinking=None, max_tokens=limit)
 
 
 class _Remote:
@@ -172,7 +186,7 @@ class _Remote:
                 capacity.leave()
 
     def _answer(self, way: _Way, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
-        answer = way.api.respond(replace(request, sampling=way.completed(request.sampling)))
+        answer = way.api.respond(way.completed(request))
         if (seconds := self._timeout_seconds) is None:
             return answer
         words = (
@@ -236,6 +250,8 @@ class _Ways:
             api=_api(access, api, self._id, given, model),
             params={**given.params, **model.params},
             max_tokens=model.max_tokens or given.max_tokens,
+            reasons=model.reasoning,
+            blind=_blind(self._id, model),
         )
 
     def access(self, base_url: str, api: str = OPENAI) -> Access:
@@ -308,6 +324,15 @@ def timeouts_of(given: ProviderSettings) -> Timeouts:
 def _headers(given: ProviderSettings, model: ModelSettings) -> dict[str, str]:
     secrets = {**given.headers, **given.request.headers, **model.headers}
     return {name: value.reveal() for name, value in secrets.items()}
+
+
+def _blind(provider_id: str, model: ModelSettings) -> str | None:
+    if model.input is None or "image" in model.input:
+        return None
+    return (
+        f"The model {provider_id}/{model.id} takes no images. Leave them out or ask another model; if it "
+        f'does take them, add "image" to its `input` in models.providers.{provider_id}.models.'
+    )
 
 
 def _carrier(given: ProviderSettings, api: str) -> _Carrier:

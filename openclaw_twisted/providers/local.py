@@ -14,18 +14,20 @@ import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.config.settings import LocalModelSettings
-from openclaw_twisted.content import ImagePart, ToolSpec
-from openclaw_twisted.errors import AgentNotFoundError, InvalidRequestError
+from openclaw_twisted.content import ToolSpec
+from openclaw_twisted.errors import AgentNotFoundError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.embedded import LocalEndpoint
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
+from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.tool_repair import repair_tool_call
 from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
 
 __all__ = ["LOCAL", "Local"]
 
 NAME = "The local model"
+BLIND = "The local model cannot see images. Send text only, or configure a model that can."
 LOCAL = "local"
 """The provider's id: its models are asked for as `local/<model>`."""
 
@@ -73,7 +75,7 @@ class Local:
     async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Wait until the model is loaded and has a place, then yield its answer."""
         self.check(request.model)
-        _refuse_images(request)
+        request = text_only(request, BLIND)
         await self._capacity.enter()
         try:
             endpoint = await self._model.endpoint()
@@ -142,17 +144,6 @@ def _as_llama_takes_it(request: ModelRequest, model: str) -> ModelRequest:
         return msgspec.structs.replace(request, model=model)
     chosen = tuple(tool for tool in request.tools if tool.name == request.tool_choice[1])
     return msgspec.structs.replace(request, model=model, tools=chosen, tool_choice="required")
-
-
-def _refuse_images(request: ModelRequest) -> None:
-    for message in request.messages:
-        if not isinstance(message.content, str) and any(
-            isinstance(part, ImagePart) for part in message.content
-        ):
-            raise InvalidRequestError(
-                "The local model cannot see images. Send text only, or configure a model that can.",
-                param="messages",
-            )
 
 
 _fits: type[Provider] = Local

@@ -17,13 +17,23 @@ from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from msgspec.structs import replace
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import CompatSettings
-from openclaw_twisted.content import FinishReason, ImagePart, Message, Part, TextPart, ToolSpec, Usage
+from openclaw_twisted.content import (
+    FinishReason,
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    ToolSpec,
+    Usage,
+    text_of,
+)
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
@@ -40,13 +50,21 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
+class _Chunklet(msgspec.Struct):
+    """A part of a delta's content, where that is a list: text, or what a model of Mistral's is thinking."""
+
+    type: str = ""
+    text: str = ""
+    thinking: list[_Chunklet] = []
+
+
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Chunklet] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -74,9 +92,14 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _CompletionDetails | None = None
 
 
+class _Groq(msgspec.Struct):
+    usage: _Usage | None = None
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    x_groq: _Groq | None = None
     error: Any = None
 
 
@@ -86,10 +109,17 @@ _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+
+
+_STATUSES = range(400, 600)
+
+_EFFORT: Mapping[str, str | None] = {"off": None, "adaptive": None, "max": "xhigh", "ultra": "xhigh"}
+"""OpenClaw's levels that are no efforts of OpenAI's: what the model does unasked, or the most there is."""
 
 
 class StreamReader:
@@ -100,7 +130,8 @@ class StreamReader:
         self._decoder = Decoder()
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
-        self._called_tool = False
+        self._calls = 0
+        self._last_id: str | None = None
         self.finished = False
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
@@ -139,36 +170,63 @@ class StreamReader:
         except UNREADABLE as error:
             raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
         if chunk.error is not None:
-            raise refusal(self._name, HTTPStatus.BAD_GATEWAY, msgspec.json.encode({"error": chunk.error}))
+            raise self._error(chunk.error)
         if chunk.choices:
             self._take_choice(chunk.choices[0], events)
-        if chunk.usage is not None:
-            self._usage = _usage(chunk.usage)
+        usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if usage is not None:
+            self._usage = _usage(usage)
+
+    def _error(self, error: Any) -> UpstreamError:
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if isinstance(code, int) and code in _STATUSES else HTTPStatus.BAD_GATEWAY
+        return refusal(self._name, status, msgspec.json.encode({"error": error}))
 
     def _take_choice(self, choice: _Choice, events: list[ProviderEvent]) -> None:
         delta = choice.delta
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
                 events.append(ReasoningDelta(thought))
-            if text := delta.content or delta.refusal:
+            if isinstance(delta.content, list):
+                _take_list(delta.content, events)
+            elif text := delta.content or delta.refusal:
                 events.append(TextDelta(text))
-            for call in delta.tool_calls or ():
-                self._called_tool = True
-                function = call.function or _Function()
-                events.append(
-                    ToolCallDelta(
-                        index=call.index, id=call.id, name=function.name, arguments=function.arguments or ""
-                    )
-                )
+            events += [self._call(call) for call in delta.tool_calls or ()]
+        if choice.finish_reason == "error":
+            raise UpstreamError(f"{self._name} failed in the middle of its answer. Try again.")
         if choice.finish_reason and self._reason is None:
             self._reason = _FINISH.get(choice.finish_reason, "stop")
 
+    def _call(self, call: _ToolCall) -> ToolCallDelta:
+        """Return a call, or more of one; some servers leave out which, or what it is called by."""
+        function = call.function or _Function()
+        index = call.index
+        if index is None:
+            begins = (
+                self._calls == 0 or (function.name and not call.id) or call.id not in {None, self._last_id}
+            )
+            index = self._calls if begins else self._calls - 1
+        identity = call.id or None
+        if index >= self._calls:
+            self._calls = index + 1
+            identity = identity or f"call_{uuid4().hex}"
+            self._last_id = call.id
+        return ToolCallDelta(index, id=identity, name=function.name, arguments=function.arguments or "")
+
     def _finish(self, events: list[ProviderEvent]) -> None:
         reason = self._reason or "stop"
-        if self._called_tool and reason == "stop":
+        if self._calls and reason == "stop":
             reason = "tool_calls"  # some servers say "stop" although they called
         self.finished = True
         events.append(Finished(reason, self._usage))
+
+
+def _take_list(parts: Sequence[_Chunklet], events: list[ProviderEvent]) -> None:
+    for part in parts:
+        if part.text:
+            events.append(TextDelta(part.text))
+        if thought := "".join(each.text for each in part.thinking):
+            events.append(ReasoningDelta(thought))
 
 
 class OpenAICompletions:
@@ -213,7 +271,9 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     }
     if compat.supports_usage_in_streaming is not False:
         body["stream_options"] = {"include_usage": True}
-    body.update(msgspec.to_builtins(replace(request.sampling, cache_retention=None)))
+    body.update(_sampling(request.sampling))
+    if compat.supports_store:
+        body["store"] = False
     if (limit := body.pop("max_tokens", None)) is not None:
         body[compat.max_tokens_field or "max_tokens"] = limit
     if compat.supports_reasoning_effort is False:
@@ -227,6 +287,17 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     return msgspec.json.encode(body)
 
 
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    """Return the parameters that this API has words for."""
+    effort = sampling.reasoning_effort
+    if effort is not None:
+        effort = _EFFORT.get(effort, effort)
+    wire: dict[str, Any] = msgspec.to_builtins(
+        replace(sampling, reasoning_effort=effort, thinking=None, cache_retention=None)
+    )
+    return wire
+
+
 def _tool_choice(choice: str | tuple[str, str]) -> object:
     if isinstance(choice, str):
         return choice
@@ -234,7 +305,8 @@ def _tool_choice(choice: str | tuple[str, str]) -> object:
 
 
 def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role}
+    is_developer = message.role == "system" and compat.supports_developer_role
+    wire: dict[str, Any] = {"role": "developer" if is_developer else message.role}
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [
@@ -243,8 +315,8 @@ def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
         ]
     elif isinstance(message.content, str):
         wire["content"] = message.content
-    elif compat.requires_string_content:
-        wire["content"] = "".join(part.text for part in message.content if isinstance(part, TextPart))
+    elif compat.requires_string_content and all(isinstance(part, TextPart) for part in message.content):
+        wire["content"] = text_of(message)
     else:
         wire["content"] = [_part(part) for part in message.content]
     if message.tool_call_id is not None:

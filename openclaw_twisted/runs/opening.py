@@ -27,7 +27,6 @@ from openclaw_twisted.content import Message, estimated_tokens
 from openclaw_twisted.runs.fitting import budget, fitting
 from openclaw_twisted.runs.fresh import is_over, without_trigger
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.thinking import effort_of
 from openclaw_twisted.runs.turn import compose, new_messages
 
 __all__ = ["CONTEXT_TOKENS", "Opened", "Opener", "SessionRules"]
@@ -159,7 +158,7 @@ def _chosen(request: RunRequest, session: SessionRow | None) -> RunRequest:
     models, sampling = request.models, request.sampling
     if session.model is not None and not request.model_chosen:
         models = (session.model,)
-    effort = effort_of(session.thinking_level)
+    effort = session.thinking_level
     if effort is not None and sampling.reasoning_effort is None:
         sampling = replace(sampling, reasoning_effort=effort)
     return replace(request, models=models, sampling=sampling)

@@ -12,7 +12,6 @@ from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Runner
-from openclaw_twisted.runs.thinking import effort_of
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.ledger import Entry, Ledger
 
@@ -72,7 +71,7 @@ class Starter:
             models=models,
             messages=(asked.message,),
             instructions=asked.instructions,
-            sampling=Sampling(reasoning_effort=effort_of(asked.thinking)),
+            sampling=Sampling(reasoning_effort=asked.thinking),
             model_chosen=bool(asked.model),
             timeout_seconds=self.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
         )

@@ -116,6 +116,25 @@ class InheritanceTests(SynchronousTestCase):
         self.assertEqual(agent.params_for("local/small"), {"temperature": 0.3, "seed": 7, "top_p": 0.5})
         self.assertEqual(agent.params_for("other"), {"temperature": 0.1, "seed": 7})
 
+    def test_how_hard_to_think(self):
+        common = AgentDefaults(
+            thinking_default="low",
+            params={"seed": 1},
+            models={"p/m": ModelEntry(params={"thinking": "high"}), "p/n": ModelEntry()},
+        )
+        agents = directory(
+            AgentSettings(id="a"), AgentSettings(id="b", thinking_default="off"), defaults=common
+        )
+        told = {
+            (agent_id, model): agents.named(agent_id).params_for(model)["thinking"]
+            for agent_id in agents.ids
+            for model in ("p/m", "p/n")
+        }
+        self.assertEqual(
+            told,
+            {("a", "p/m"): "high", ("a", "p/n"): "low", ("b", "p/m"): "off", ("b", "p/n"): "off"},
+        )
+
     def test_aliases(self):
         agent = directory(defaults=self.common).default
         self.assertEqual(agent.model_named("tiny"), "local/small")

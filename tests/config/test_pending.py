@@ -140,7 +140,7 @@ class WarningTests(ParseCase):
         self.assertEqual(
             self.idle(text),
             "gateway.push, gateway.tls.caPath, gateway.reload.mode, "
-            "agents.list[0].sandbox, agents.list[0].thinkingDefault, logging.redactPatterns",
+            "agents.list[0].sandbox, logging.redactPatterns",
         )
 
     def test_what_holds_anyway_is_not_spoken_of(self) -> None:
@@ -150,7 +150,7 @@ class WarningTests(ParseCase):
                 http: {endpoints: {responses: {enabled: false}}},
             },
             agents: {defaults: {skipBootstrap: true}},
-            models: {mode: 'merge'}, session: {resetTriggers: []}, tools: {},
+            session: {resetTriggers: []}, tools: {},
         }"""
         self.assertEqual(self.warnings(text), {})
 

@@ -95,6 +95,7 @@ class EffortTests(SynchronousTestCase):
             ("high", "high", "high"),
             ("xhigh", "high", "xhigh"),
             ("max", "max", "max"),
+            ("ultra", "max", "max"),
         ]:
             for model, thinking, level in [
                 ("claude-opus-4-6", {"type": "adaptive"}, before),

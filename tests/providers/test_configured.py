@@ -14,9 +14,10 @@ from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
 from openclaw_twisted.config.parse import parse
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings, Secret
 from openclaw_twisted.config.settings import ProviderRequestSettings as RequestSettings
-from openclaw_twisted.content import Usage
+from openclaw_twisted.content import ImagePart, Message, TextPart, Usage
 from openclaw_twisted.errors import (
     ContextLengthError,
+    InvalidRequestError,
     NoProviderError,
     UpstreamAuthError,
     UpstreamError,
@@ -49,6 +50,7 @@ __all__ = [
     "PatienceTests",
     "RequestTests",
     "SamplingTests",
+    "SightTests",
     "UnavailableTests",
 ]
 
@@ -355,6 +357,20 @@ class SamplingTests(ConfiguredCase):
         provider = self.provider(ModelSettings(id="m", max_tokens=100), params={"maxTokens": 500})
         self.assertEqual((await self.ask(provider)).body["max_tokens"], 100)
 
+    async def test_how_hard_models_that_reason_think_when_nobody_says(self) -> None:
+        provider = self.provider(ModelSettings(id="m", reasoning=True), params={"thinking": "low"})
+        for model, asked, sent in [
+            ("m", {}, "low"),
+            ("m", {"thinking": "high"}, "high"),
+            ("m", {"thinking": "off"}, None),
+            ("m", {"thinking": "high", "reasoning_effort": "minimal"}, "minimal"),
+            ("other", {"thinking": "high"}, None),
+            ("other", {"reasoning_effort": "minimal"}, "minimal"),
+        ]:
+            body = (await self.ask(provider, model, **asked)).body
+            self.assertEqual(body.get("reasoning_effort"), sent, (model, asked))
+            self.assertNotIn("thinking", body)
+
     async def test_nothing_is_made_up(self) -> None:
         body = (await self.ask(self.provider(ModelSettings(id="m")))).body
         self.assertEqual(set(body), {"model", "messages", "stream", "stream_options"})
@@ -382,6 +398,41 @@ class CompatTests(ConfiguredCase):
         )
         self.assertEqual((await self.ask(provider, max_tokens=9)).body["max_completion_tokens"], 9)
         self.assertEqual((await self.ask(provider, "other", max_tokens=9)).body["max_tokens"], 9)
+
+
+class SightTests(ConfiguredCase):
+    """Models that cannot be given images."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        seen = Message(role="user", content=(TextPart("what?"), ImagePart("image/png", "QUJD")))
+        self.now = (user("hi"), Message(role="assistant", content="hello"), seen)
+        self.before = (seen, Message(role="assistant", content="a cat"), user("thanks"))
+
+    async def ask_about(self, model: ModelSettings, messages: tuple[Message, ...]) -> Any:
+        provider = self.provider(model)
+        async for _ in provider.respond(ModelRequest(model="m", messages=messages)):
+            pass
+        await deferLater(real_reactor(), 0)
+        return self.calls[-1].body
+
+    async def test_an_image_that_is_to_be_answered_is_refused(self) -> None:
+        with self.assertRaises(InvalidRequestError) as caught:
+            await self.ask_about(ModelSettings(id="m", input=("text",)), self.now)
+        self.assertEqual(caught.exception.param, "messages")
+        self.assertIn("models.providers.mock.models", caught.exception.message)
+        self.assertEqual(self.calls, [])
+
+    async def test_one_that_was_answered_is_spoken_of(self) -> None:
+        sent = await self.ask_about(ModelSettings(id="m", input=("text",)), self.before)
+        texts = [part["text"] for part in sent["messages"][0]["content"]]
+        self.assertEqual(texts[0], "what?")
+        self.assertIn("cannot see", texts[1])
+
+    async def test_models_that_can_or_do_not_say(self) -> None:
+        for model in (ModelSettings(id="m"), ModelSettings(id="m", input=("text", "image"))):
+            for messages in (self.now, self.before):
+                self.assertIn("image_url", str(await self.ask_about(model, messages)))
 
 
 class UnavailableTests(ConfiguredCase):

@@ -1,14 +1,16 @@
 import json
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec, Usage
-from openclaw_twisted.errors import UpstreamError, UpstreamRateLimitError
+from openclaw_twisted.errors import UpstreamError, UpstreamOverloadedError, UpstreamRateLimitError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.openai_completions import StreamReader, request_body
+from openclaw_twisted.runs.turn import Reply
 from openclaw_twisted.sse import DONE, encode
 from openclaw_twisted.testing import chunk
 
@@ -58,6 +60,55 @@ class Reading(SynchronousTestCase):
             ],
         )
 
+    def test_calls_that_do_not_say_which_they_are(self) -> None:
+        def call(name: str | None, arguments: str, call_id: str | None) -> dict[str, Any]:
+            return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+        whole = [call("f", '{"a":1}', "c1"), call("f", '{"a":2}', "c2")]
+        parts = [
+            call("f", '{"a"', "c1"),
+            call(None, ":1}", None),
+            call("f", '{"a":', "c2"),
+            call(None, "2}", "c2"),
+        ]
+        for chunks in ([whole], [whole[:1], whole[1:]], [[part] for part in parts]):
+            events = read(*(chunk({"tool_calls": calls}) for calls in chunks), chunk({}, "stop"), DONE)
+            reply = Reply()
+            reply.take(events)
+            self.assertEqual(
+                reply.message().tool_calls, (ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "f", '{"a":2}'))
+            )
+            self.assertEqual(reply.reason, "tool_calls")
+
+    def test_calls_without_a_name_of_their_own_get_one(self) -> None:
+        nothings: list[dict[str, Any]] = [{}, {"id": ""}, {"id": None}]
+        for nothing in nothings:
+            calls: list[dict[str, Any]] = [
+                {**nothing, "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")
+            ]
+            for place, call in enumerate(calls):
+                call.update({"index": place} if nothing else {})
+            events = read(chunk({"tool_calls": calls}), chunk({}, "tool_calls"), DONE)
+            begun = [event for event in events if isinstance(event, ToolCallDelta)]
+            self.assertEqual([(event.index, event.name) for event in begun], [(0, "f"), (1, "g")])
+            self.assertEqual(len({event.id for event in begun}), 2)
+            self.assertTrue(all(event.id for event in begun))
+
+    def test_content_in_parts(self) -> None:
+        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+        events = read(
+            chunk({"content": [thinking]}),
+            chunk({"content": [{"type": "text", "text": "42"}, {"type": "reference", "reference_ids": [1]}]}),
+            chunk({"content": "!"}, "stop"),
+            DONE,
+        )
+        self.assertEqual(events[:-1], [ReasoningDelta("Hm."), TextDelta("42"), TextDelta("!")])
+
+    def test_counts_in_a_place_of_their_own(self) -> None:
+        counts = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        events = read(chunk({}, "stop", x_groq={"id": "req_1", "usage": counts}), DONE)
+        self.assertEqual(events, [Finished("stop", Usage(3, 2, 5))])
+
     def test_stop_after_a_call_means_tool_calls(self) -> None:
         call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
         self.assertEqual(
@@ -68,6 +119,7 @@ class Reading(SynchronousTestCase):
         for theirs, ours in {
             "stop": "stop",
             "length": "length",
+            "model_length": "length",
             "content_filter": "content_filter",
             "function_call": "tool_calls",
             "eos": "stop",
@@ -102,6 +154,21 @@ class Reading(SynchronousTestCase):
             read(encode(b'{"error":{"message":"boiler exploded","code":500}}'))
         self.assertIn("boiler exploded", caught.exception.message)
         self.assertNotIsInstance(caught.exception, UpstreamRateLimitError)
+
+    def test_an_error_in_the_stream_is_what_it_would_have_been_before(self) -> None:
+        for code, expected in [
+            (429, UpstreamRateLimitError),
+            (503, UpstreamOverloadedError),
+            (7, UpstreamError),
+        ]:
+            error = {"error": {"code": code, "message": "no"}, "choices": [{"finish_reason": "error"}]}
+            with self.assertRaises(UpstreamError) as caught:
+                read(encode(json.dumps(error).encode()))
+            self.assertIs(type(caught.exception), expected)
+
+    def test_a_finish_by_an_error_is_no_answer(self) -> None:
+        with self.assertRaises(UpstreamError):
+            read(chunk({"content": "half"}), chunk({}, "error"), DONE)
 
     def test_counts_with_details(self) -> None:
         usage = {
@@ -234,6 +301,36 @@ class Asking(SynchronousTestCase):
                 "max_completion_tokens": 7,
             },
         )
+
+    def test_the_system_prompt_in_a_role_of_its_own(self) -> None:
+        messages = (Message(role="system", content="be brief"), *HELLO.messages)
+        for supported, role in [(None, "system"), (False, "system"), (True, "developer")]:
+            sent = body(
+                ModelRequest(model="m", messages=messages), CompatSettings(supports_developer_role=supported)
+            )
+            self.assertEqual([message["role"] for message in sent["messages"]], [role, "user"])
+
+    def test_what_is_kept_by_the_provider(self) -> None:
+        for supported, told in [(None, None), (False, None), (True, False)]:
+            sent = body(HELLO, CompatSettings(supports_store=supported))
+            self.assertIs(sent.get("store"), told)
+
+    def test_images_are_never_dropped_without_a_word(self) -> None:
+        messages = (Message(role="user", content=(TextPart("a"), ImagePart("image/png", "QUJD"))),)
+        sent = body(ModelRequest(model="m", messages=messages), CompatSettings(requires_string_content=True))
+        self.assertEqual([part["type"] for part in sent["messages"][0]["content"]], ["text", "image_url"])
+
+    def test_levels_of_thinking_that_the_api_has_no_word_for(self) -> None:
+        table = {"none": "none", "minimal": "minimal", "xhigh": "xhigh", "max": "xhigh", "ultra": "xhigh"}
+        for level, effort in table.items():
+            sampling = Sampling(reasoning_effort=level)
+            self.assertEqual(body(replace(HELLO, sampling=sampling))["reasoning_effort"], effort)
+        for sampling in (
+            Sampling(reasoning_effort="off"),
+            Sampling(reasoning_effort="adaptive"),
+            Sampling(thinking="high", cache_retention="long"),
+        ):
+            self.assertEqual(body(replace(HELLO, sampling=sampling)), body(HELLO))
 
     def test_the_choice_of_no_tool_leaves_the_tools_out(self) -> None:
         request = ModelRequest(model="m", messages=HELLO.messages, tools=(ToolSpec("f"),), tool_choice="none")

@@ -73,7 +73,7 @@ def models_methods(
             reasoning=model.reasoning,
             alias=entry.alias if entry is not None and entry.alias else UNSET,
             available=can_answer(name),
-            input=known.input if known is not None else UNSET,
+            input=(known.input or UNSET) if known is not None else UNSET,
         )
 
     return (Method(METHOD, ModelsParams, models),)
