@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.ssl import CertificateOptions
 from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import real_reactor
-from tests.ws.rig import BROADCAST, Rig, connect_params
-
-
-class Client(WebSocketClientProtocol):
-    """A client that queues what it hears, and apart from it what everybody hears of runs.
-
-    `closed` gives the code and the reason.
-    """
-
-    transport: Any
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: DeferredQueue[Any] = DeferredQueue()
-        self.events: DeferredQueue[Any] = DeferredQueue()
-        self.closed: Deferred[tuple[int, str | None]] = Deferred()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N803
-        frame = json.loads(payload)
-        told = isinstance(frame, dict) and frame.get("event") in BROADCAST
-        (self.events if told else self.heard).put(frame)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N803
-        self.closed.callback((code or 0, reason))
-
-    def say(self, request_id: str, method: str, **params: Any) -> None:
-        request = {"type": "req", "id": request_id, "method": method, "params": params}
-        self.sendMessage(json.dumps(request).encode())
-
-    async def ask(self, request_id: str, method: str, **params: Any) -> Any:
-        """Send a request and return the next frame."""
-        self.say(request_id, method, **params)
-        return await self.heard.get()
+from tests.ws.rig import Rig, connect_params
+from tests.ws.socket_client import Client, connect_client
 
 
 def self_signed() -> CertificateOptions:
@@ -93,17 +59,7 @@ class LoopbackCase(TestCase):
         return Deferred.fromCoroutine(stop())
 
     async def connect(self, **headers: str) -> Client:
-        reactor, number = real_reactor(), self.port.getHost().port
-        factory = WebSocketClientFactory(f"ws://127.0.0.1:{number}/", headers=headers, reactor=reactor)
-        factory.protocol = Client
-        factory.setProtocolOptions(
-            failByDrop=False, openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0
-        )
-        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
-        if self.tls:
-            endpoint = wrapClientTLS(CertificateOptions(), endpoint)
-        client: Client = await endpoint.connect(factory)
-        return client
+        return await connect_client(self.port.getHost().port, tls=self.tls, headers=headers)
 
     async def log_in(self, **params: Any) -> Client:
         client = await self.connect()
