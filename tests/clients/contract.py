@@ -126,7 +126,7 @@ class Tests(SynchronousTestCase):
     def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
         raise NotImplementedError
 
-    def loop(self, prompt: str) -> str:
+    def loop(self, prompt: str, *, streamed: bool) -> str:
         """Offer the tool `weather`, let the client run it, and return the final answer."""
         raise NotImplementedError
 
@@ -160,7 +160,12 @@ class Tests(SynchronousTestCase):
         self.assertEqual((PROMPT_TOKENS, COMPLETION_TOKENS), reply.tokens)
 
     def test_tool_loop(self) -> None:
-        self.assertEqual(f"The tool said: rain in {CITY}", self.loop(self.unique("What weather has Oslo?")))
+        said = self.loop("What weather has Oslo?", streamed=False)
+        self.assertEqual(f"The tool said: rain in {CITY}", said)
+
+    def test_tool_loop_of_streams(self) -> None:
+        said = self.loop("What weather has Oslo?", streamed=True)
+        self.assertEqual(f"The tool said: rain in {CITY}", said)
 
     def test_forced_tool(self) -> None:
         prompt = self.unique("Hello.")

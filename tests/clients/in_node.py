@@ -131,8 +131,8 @@ class Tests(contract.Tests):
         said = self.do("stream", prompt, asking)
         return Reply(said["text"], pieces=tuple(said["pieces"]), tokens=tuple(said["tokens"]))
 
-    def loop(self, prompt: str) -> str:
-        return str(self.do("loop", prompt))
+    def loop(self, prompt: str, *, streamed: bool) -> str:
+        return str(self.do("streamedLoop" if streamed else "loop", prompt))
 
     def forced(self, prompt: str) -> tuple[str, Any]:
         name, arguments = self.do("forced", prompt)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
@@ -49,19 +52,15 @@ class ChatTests(contract.ListsModels):
         return reply_of(self.model(asking).invoke(prompt))
 
     def stream(self, prompt: str, asking: Asking = ANYBODY) -> Reply:
-        whole = AIMessageChunk("")
-        pieces = []
-        for chunk in self.model(asking).stream(prompt):
-            pieces.append(chunk.text)
-            whole += chunk
-        return reply_of(whole, *pieces)
+        chunks = list(self.model(asking).stream(prompt))
+        return reply_of(sum_of(chunks), *(chunk.text for chunk in chunks))
 
-    def loop(self, prompt: str) -> str:
+    def loop(self, prompt: str, *, streamed: bool) -> str:
         tool_of_ours = tool(contract.weather)
         model = self.model().bind_tools([tool_of_ours])
         messages: list[Any] = [("user", prompt)]
         while True:
-            answer = model.invoke(messages)
+            answer = sum_of(model.stream(messages)) if streamed else model.invoke(messages)
             if not answer.tool_calls:
                 return str(answer.text)
             messages += [answer, *map(tool_of_ours.invoke, answer.tool_calls)]
@@ -85,6 +84,11 @@ class ChatTests(contract.ListsModels):
 class ResponsesTests(ChatTests):
     broken = "ValueError"
     use_responses_api = True
+
+
+def sum_of(chunks: Iterable[Any]) -> Any:
+    """Return the message whose pieces these are."""
+    return functools.reduce(operator.add, chunks)
 
 
 def reply_of(message: AIMessage, *pieces: str) -> Reply:

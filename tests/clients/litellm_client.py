@@ -79,10 +79,13 @@ class ChatTests(contract.ListsModels):
             "".join(pieces), pieces=tuple(pieces), tokens=(counts.prompt_tokens, counts.completion_tokens)
         )
 
-    def loop(self, prompt: str) -> str:
+    def loop(self, prompt: str, *, streamed: bool) -> str:
         messages: list[Any] = [{"role": "user", "content": prompt}]
         while True:
-            message = self.completion(messages, tools=[WEATHER]).choices[0].message
+            answer = self.completion(messages, tools=[WEATHER], stream=streamed)
+            if streamed:
+                answer = litellm.stream_chunk_builder(list(answer))
+            message = answer.choices[0].message
             if not message.tool_calls:
                 return str(message.content)
             messages.append(message)

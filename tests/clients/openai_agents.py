@@ -68,9 +68,13 @@ class ChatTests(contract.ListsModels):
 
         return self.using(streamed, asking)
 
-    def loop(self, prompt: str) -> str:
-        tools = [function_tool(contract.weather)]
-        return str(self.using(lambda agent: Runner.run(agent, prompt), tools=tools).final_output)
+    def loop(self, prompt: str, *, streamed: bool) -> str:
+        async def answered(agent: Agent[Any]) -> str:
+            if not streamed:
+                return str((await Runner.run(agent, prompt)).final_output)
+            return "".join([text async for text in texts(Runner.run_streamed(agent, prompt))])
+
+        return self.using(answered, tools=[function_tool(contract.weather)])
 
     def forced(self, prompt: str) -> tuple[str, Any]:
         result = self.using(

@@ -73,11 +73,16 @@ class ChatTests(contract.ListsModels):
             tokens=(whole.usage.prompt_tokens, whole.usage.completion_tokens),
         )
 
-    def loop(self, prompt: str) -> str:
-        client = client_for(self)
+    def loop(self, prompt: str, *, streamed: bool) -> str:
+        chat = client_for(self).chat.completions
         messages: Any = [{"role": "user", "content": prompt}]
         while True:
-            answer = client.chat.completions.create(model="openclaw", messages=messages, tools=[WEATHER])
+            answer: ChatCompletion
+            if streamed:
+                with chat.stream(model="openclaw", messages=messages, tools=[WEATHER]) as stream:
+                    answer = stream.get_final_completion()
+            else:
+                answer = chat.create(model="openclaw", messages=messages, tools=[WEATHER])
             message = answer.choices[0].message
             if not message.tool_calls:
                 return message.content or ""
@@ -165,8 +170,16 @@ class ResponsesTests(contract.Tests):
             pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
             return reply_to(stream.get_final_response(), *pieces)
 
-    def loop(self, prompt: str) -> str:
-        response = self.create(prompt, tools=[FUNCTION])
+    def loop(self, prompt: str, *, streamed: bool) -> str:
+        def create(given: Any, **more: Any) -> Response:
+            if not streamed:
+                return self.create(given, tools=[FUNCTION], **more)
+            with client_for(self).responses.stream(
+                model="openclaw", input=given, tools=[FUNCTION], **more
+            ) as stream:
+                return stream.get_final_response()
+
+        response = create(prompt)
         while calls := [item for item in response.output if item.type == "function_call"]:
             results = [
                 {
@@ -176,7 +189,7 @@ class ResponsesTests(contract.Tests):
                 }
                 for call in calls
             ]
-            response = self.create(results, previous_response_id=response.id, tools=[FUNCTION])
+            response = create(results, previous_response_id=response.id)
         return response.output_text
 
     def forced(self, prompt: str) -> tuple[str, Any]:

@@ -71,8 +71,14 @@ class ChatTests(contract.ListsModels):
 
         return self.using(streamed, asking)
 
-    def loop(self, prompt: str) -> str:
-        return str(self.using(lambda agent: agent.run(prompt), tools=[contract.weather]).output)
+    def loop(self, prompt: str, *, streamed: bool) -> str:
+        async def answered(agent: Agent[Any, Any]) -> str:
+            if not streamed:
+                return str((await agent.run(prompt)).output)
+            async with agent.run_stream(prompt) as result:
+                return str(await result.get_output())
+
+        return self.using(answered, tools=[contract.weather])
 
     def forced(self, prompt: str) -> tuple[str, Any]:
         # The form of its output is a tool that it demands.

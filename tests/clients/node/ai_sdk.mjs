@@ -59,6 +59,8 @@ const doings = {
     return text;
   },
 
+  streamedLoop: (job) => streamText({ ...call(job), tools, stopWhen: isStepCount(3) }).text,
+
   async forced(job) {
     const { toolCalls } = await generateText({
       ...call(job),

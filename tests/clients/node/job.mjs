@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 export async function run(doings, named) {
   for await (const line of createInterface({ input: process.stdin })) {
     const job = JSON.parse(line);
-    const outcome = await doings[job.do](job).then(
+    const outcome = await Promise.resolve(doings[job.do](job)).then(
       (result) => ({ result }),
       (error) => ({ error: named(error) }),
     );

@@ -24,6 +24,10 @@ const body = (job) => ({
 
 const tokens = (usage) => [usage.prompt_tokens, usage.completion_tokens];
 
+const tools = [
+  { type: "function", function: { function: weather, name: "weather", parse: JSON.parse, parameters } },
+];
+
 const doings = {
   async models(job) {
     const ids = [];
@@ -47,13 +51,9 @@ const doings = {
     return { text, pieces, tokens: tokens(await stream.totalUsage()) };
   },
 
-  loop: (job) =>
-    client(job)
-      .chat.completions.runTools({
-        ...body(job),
-        tools: [{ type: "function", function: { function: weather, name: "weather", parse: JSON.parse, parameters } }],
-      })
-      .finalContent(),
+  loop: (job) => client(job).chat.completions.runTools({ ...body(job), tools }).finalContent(),
+
+  streamedLoop: (job) => client(job).chat.completions.runTools({ ...body(job), tools, stream: true }).finalContent(),
 
   async forced(job) {
     const answer = await client(job).chat.completions.parse({
