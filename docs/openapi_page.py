@@ -67,8 +67,11 @@ def held(content: dict[str, Any]) -> str:
     shown = []
     for media_type, it in content.items():
         schema = it["schema"]
-        events = schema.get("x-event-schema")
-        shown.append(f"`{media_type}`: {kind(events or schema)}{' as events' if events else ''}")
+        if media_type == "text/event-stream":
+            pieces = schema["properties"]["data"]["anyOf"][1]["contentSchema"]
+            shown.append(f"`{media_type}`, whose data is {kind(pieces)}")
+        else:
+            shown.append(f"`{media_type}`: {kind(schema)}")
     return "<br>".join(shown)
 
 

@@ -130,10 +130,11 @@ def _session(
 ) -> tuple[Agent, SessionKey]:
     agent = chosen or directory.default
     given = _header(headers, SESSION_HEADER)
+    # All are read, so that a malformed one is refused whether or not another one decides.
+    conversations = [(name, _header(headers, name)) for name in options.session_headers]
     if given is not None:
         return _given_session(directory, agent, given, explicit=chosen is not None)
-    for name in options.session_headers:
-        conversation = _header(headers, name)
+    for name, conversation in conversations:
         if conversation is not None:
             client = name.strip().lower().removeprefix("x-").removesuffix("-id")
             return agent, session_key.for_client(agent.id, client, conversation)

@@ -30,10 +30,9 @@ _BEARER = """\
 The gateway's token or password, as `gateway.auth` says. `openclaw-gateway token show` prints it. With
 `gateway.auth.mode` "none" or "trusted-proxy" none is needed."""
 
-_EVENT_STREAM = """\
-Server-sent events: each is one line `data: <JSON>` and an empty line. The JSON is what `x-event-schema`
-describes: pieces of the answer or, when it fails on the way, an error. The last event is `data: [DONE]`.
-Comments (`: keep-alive`) break long silences."""
+_EVENT = """\
+One event of the stream, as OpenAPI 3.2 describes them too: its `data` is JSON, a piece of the answer or, when
+it fails on the way, an error. The last event's is `[DONE]`. Comments (`: keep-alive`) break long silences."""
 
 _EVERY_ROUTE = (
     errors.InvalidRequestError,
@@ -190,8 +189,9 @@ def _operation_id(operation: Operation) -> str:
 
 def _description(operation: Operation) -> str:
     said = [operation.description]
-    if operation.switch is not None:
-        said.append(f"Off, and answered with 404, until `{operation.switch}` is true.")
+    if operation.switches:
+        switches = " or ".join(f"`{switch}`" for switch in operation.switches)
+        said.append(f"Off, and answered with 404, until {switches} is true.")
     scope = needed(operation.name)
     if scope is not None:
         said.append(f"Needs the scope `{scope.value}`.")
@@ -229,16 +229,24 @@ def _header(header: Header) -> dict[str, Any]:
 def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     content = {media: {"schema": schemas.of(kind)} for media, kind in operation.answers.items()}
     if operation.events:
-        held = [schemas.of(kind) for kind in (*operation.events, ErrorAnswer)]
-        content["text/event-stream"] = {
-            "schema": {"type": "string", "description": _EVENT_STREAM, "x-event-schema": {"anyOf": held}}
-        }
+        content["text/event-stream"] = {"schema": _event([schemas.of(kind) for kind in operation.events])}
     told = {200: _response("The answer.", content, _EVERY_ANSWER, operation.gives)}
     for status, reasons in sorted(_failures(operation).items()):
         told[status] = _error(status, reasons, schemas.of(operation.otherwise.get(status, ErrorAnswer)))
     for status in operation.otherwise.keys() - told.keys():
         told[status] = _error(status, (), schemas.of(operation.otherwise[status]))
     return {str(status): response for status, response in told.items()}
+
+
+def _event(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of a stream's events whose data is one of `pieces`."""
+    piece = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": pieces}}
+    return {
+        "type": "object",
+        "description": _EVENT,
+        "properties": {"data": {"anyOf": [{"enum": ["[DONE]"]}, piece]}, "event": {"type": "string"}},
+        "required": ["data"],
+    }
 
 
 def _error(status: int, kinds: Iterable[type[GatewayError]], schema: dict[str, Any]) -> dict[str, Any]:
@@ -267,7 +275,7 @@ def _failures(operation: Operation) -> dict[int, list[type[GatewayError]]]:
         kinds += _GUARDED
     if operation.reads is not None:
         kinds += _WITH_BODY
-    if operation.switch is not None:
+    if operation.switches:
         kinds.append(errors.NotFoundError)
     found: dict[int, list[type[GatewayError]]] = {}
     for kind in tuple(dict.fromkeys(kinds)):

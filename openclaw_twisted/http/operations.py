@@ -18,6 +18,7 @@ from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.http.chat_answer import ChunkOut, CompletionOut
 from openclaw_twisted.http.chat_request import ChatRequest
 from openclaw_twisted.http.embeddings import EMBEDDING_KEY, EmbeddingRequest, EmbeddingsOut
+from openclaw_twisted.http.endpoint import ErrorAnswer
 from openclaw_twisted.http.health import HealthOut, ReadyOut
 from openclaw_twisted.http.models import ModelOut, ModelsOut
 from openclaw_twisted.http.repetition import MAX_KEY_CHARACTERS, RETRY_COUNT
@@ -50,7 +51,7 @@ class Operation:
     `reads` is the type of the body. `answers` maps media types to the type of a 200, `str` for text;
     `events` is what the events of a stream hold, which is then one of the media types. `otherwise` maps
     further statuses to the type of their JSON. `fails` are errors beyond those that every route has.
-    `switch` is the setting that turns the route on.
+    `switches` are the settings that turn the route on, each of them alone.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Operation:
     takes: tuple[Header, ...] = ()
     gives: tuple[Header, ...] = ()
     fails: tuple[type[GatewayError], ...] = ()
-    switch: str | None = None
+    switches: tuple[str, ...] = ()
     secret_is_optional: bool = False
 
     @property
@@ -167,11 +168,11 @@ _LISTED = (
         reads=ChatRequest,
         example={"model": "openclaw", "messages": [{"role": "user", "content": "Hello!"}]},
         answers={_JSON: CompletionOut, _EVENTS: str},
-        events=(ChunkOut,),
+        events=(ChunkOut, ErrorAnswer),
         takes=_CHOOSING,
         gives=_RUN,
         fails=_RUN_FAILS,
-        switch=CHAT_SWITCH,
+        switches=(CHAT_SWITCH,),
     ),
     Operation(
         name="POST /v1/responses",
@@ -184,7 +185,7 @@ _LISTED = (
         takes=_CHOOSING,
         gives=_RUN,
         fails=(*_RUN_FAILS, errors.PreviousResponseNotFoundError),
-        switch=RESPONSES_SWITCH,
+        switches=(RESPONSES_SWITCH,),
     ),
     Operation(
         name="POST /v1/embeddings",
@@ -194,13 +195,13 @@ _LISTED = (
         example={"model": "openclaw", "input": "Hello!"},
         answers={_JSON: EmbeddingsOut},
         fails=(*_UPSTREAM, errors.NotConfiguredError),
-        switch=CHAT_SWITCH,
+        switches=(CHAT_SWITCH,),
     ),
     Operation(
         name="GET /v1/models",
         summary="List the agents, as models",
         answers={_JSON: ModelsOut},
-        switch=CHAT_SWITCH,
+        switches=(CHAT_SWITCH, RESPONSES_SWITCH),
     ),
     Operation(
         name="GET /v1/models/{id}",
@@ -208,7 +209,7 @@ _LISTED = (
         description="Finds every name that a chat request may carry.",
         answers={_JSON: ModelOut},
         fails=(errors.AgentNotFoundError,),
-        switch=CHAT_SWITCH,
+        switches=(CHAT_SWITCH, RESPONSES_SWITCH),
     ),
     _HEALTH,
     Operation(name="GET /healthz", summary="The same as `/health`", answers=_HEALTH.answers),

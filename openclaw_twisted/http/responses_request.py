@@ -87,10 +87,26 @@ _NAMED = {
         {"properties": {"function": {"type": "object"}}, "required": ["function"]},
     ]
 }
+_CHOICE_FORMS = {
+    "allOf": [
+        {
+            "anyOf": [
+                {"type": ["string", "null"]},
+                {"properties": {"type": {"enum": ["allowed_tools"]}}},
+                *_NAMED["anyOf"],
+            ]
+        }
+    ]
+}
 _FORMAT_FORMS = {
-    "anyOf": [
-        {"properties": {"type": {"enum": ["text", "json_object"]}}},
-        {"properties": {"name": _TEXT, "schema": {"type": "object"}}, "required": ["name", "schema"]},
+    "allOf": [
+        {
+            "anyOf": [
+                {"type": "null"},
+                {"properties": {"type": {"enum": ["text", "json_object"]}}},
+                {"properties": {"name": _TEXT, "schema": {"type": "object"}}, "required": ["name", "schema"]},
+            ]
+        }
     ]
 }
 
@@ -171,7 +187,7 @@ class TextFormatIn(msgspec.Struct, omit_defaults=True):
 class TextConfigIn(msgspec.Struct):
     """How the answer's text is to be."""
 
-    format: Annotated[TextFormatIn, Meta(extra_json_schema=_FORMAT_FORMS)] | None = None
+    format: Annotated[TextFormatIn | None, Meta(extra_json_schema=_FORMAT_FORMS)] = None
 
 
 class ReasoningIn(msgspec.Struct):
@@ -208,12 +224,10 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     reasoning: ReasoningIn | None = None
     text: TextConfigIn | None = None
     tools: list[Annotated[FunctionToolIn, Meta(extra_json_schema=_NAMED)]] | None = None
-    tool_choice: (
-        Literal["auto", "none", "required"]
-        | Annotated[NamedToolIn, Meta(extra_json_schema=_NAMED)]
-        | AllowedToolsIn
-        | None
-    ) = None
+    tool_choice: Annotated[
+        Literal["auto", "none", "required"] | NamedToolIn | AllowedToolsIn | None,
+        Meta(extra_json_schema=_CHOICE_FORMS),
+    ] = None
     parallel_tool_calls: bool | None = None
     metadata: Metadata | None = None
     truncation: Literal["auto", "disabled"] | None = None

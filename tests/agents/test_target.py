@@ -243,7 +243,8 @@ class SessionTests(SynchronousTestCase):
 
     def test_a_header_that_is_not_utf_8(self):
         for name in (b"x-openclaw-session-key", b"x-openclaw-agent-id", b"x-openclaw-model", b"x-session-id"):
-            headers = Headers({name: [b"\xff\xfe"]})
+            headers = Headers({b"x-openclaw-session-key": [b"a"]})
+            headers.setRawHeaders(name, [b"\xff\xfe"])
             self.assertRaises(
                 InvalidRequestError,
                 resolve_target,

@@ -93,8 +93,9 @@ class Operations(SynchronousTestCase):
 
     def test_a_stream_is_described_by_its_events(self) -> None:
         content = described(CHAT)["responses"]["200"]["content"]
-        schema = content["text/event-stream"]["schema"]["x-event-schema"]
-        self.assertIn({"$ref": "#/components/schemas/ChunkOut"}, schema["anyOf"])
+        _done, piece = content["text/event-stream"]["schema"]["properties"]["data"]["anyOf"]
+        held = [{"$ref": f"#/components/schemas/{name}"} for name in ("ChunkOut", "ErrorAnswer")]
+        self.assertEqual(piece["contentSchema"]["anyOf"], held)
 
     def test_what_is_off_is_told_with_its_switch(self) -> None:
         self.assertIn("gateway.http.endpoints.chatCompletions.enabled", described(CHAT)["description"])
