@@ -8,14 +8,12 @@ until the provider's connection was closed, and what the gateway's process held 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from processes import TOKEN, Child, free_port, gateway_command, open_files, resident_bytes
+from processes import TOKEN, gateway, open_files, resident_bytes
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
@@ -30,20 +28,14 @@ async def main(reactor: Any, count: str = str(HANG_UPS)) -> None:
     """Print the table."""
     hang_ups = HangUps(reactor, token=TOKEN)
     hang_ups.upstream.listen(reactor)
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        command, environ = gateway_command(Path(folder), port=port, upstream_port=hang_ups.upstream.port)
-        gateway = Child(reactor, command, core=0, word="curl", environ=environ)
-        await gateway.ready
-        try:
+    try:
+        async with gateway(reactor, hang_ups.upstream.port) as (port, pid):
             await _leave(hang_ups, port, every_hang_up(90))
-            await _held(reactor, gateway.pid, "before")
-            taken = await _leave(hang_ups, port, every_hang_up(int(count)))
-            _show(taken)
-            await _held(reactor, gateway.pid, "after")
-        finally:
-            await gateway.stop()
-            await hang_ups.upstream.stop()
+            await _held(reactor, pid, "before")
+            _show(await _leave(hang_ups, port, every_hang_up(int(count))))
+            await _held(reactor, pid, "after")
+    finally:
+        await hang_ups.upstream.stop()
 
 
 async def _leave(hang_ups: HangUps, port: int, kinds: Iterator[HangUp]) -> dict[HangUp, list[float]]:

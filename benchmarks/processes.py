@@ -6,7 +6,9 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-__all__ = ["TOKEN", "Child", "cpu_seconds", "free_port", "gateway_command", "open_files", "resident_bytes"]
+__all__ = [
+    "TOKEN",
+    "Child",
+    "cpu_seconds",
+    "free_port",
+    "gateway",
+    "gateway_command",
+    "open_files",
+    "resident_bytes",
+]
 
 TOKEN = "a-token-for-benchmarks-only"  # noqa: S105 - it guards nothing
 MODELS = ("plain", "alone-100", "together-100", "alone-2000", "together-10000", "hold")
@@ -95,6 +106,26 @@ def gateway_command(
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW")}  # noqa: TID251
     return command, kept | {"OPENCLAW_STATE_DIR": str(folder / "state")}
+
+
+@asynccontextmanager
+async def gateway(
+    reactor: Any, upstream_port: int, *, limits: Mapping[str, object] | None = None, files: int | None = None
+) -> AsyncIterator[tuple[int, int]]:
+    """Run a gateway; yields its port and its process id. It may have `files` open, if that is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command, environ = gateway_command(
+            Path(folder), port=port, upstream_port=upstream_port, limits=limits
+        )
+        if files is not None:
+            command = ["/usr/bin/prlimit", f"--nofile={files}", *command]
+        child = Child(reactor, command, core=0, word="curl", environ=environ)
+        await child.ready
+        try:
+            yield port, child.pid
+        finally:
+            await child.stop()
 
 
 def cpu_seconds(pid: int) -> float:

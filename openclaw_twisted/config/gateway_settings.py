@@ -234,7 +234,7 @@ class LimitsSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     ] = 75.0
     stream_buffer_bytes: Annotated[
         Bytes, Meta(description="Unsent bytes of a streamed answer at which the model is told to wait.")
-    ] = 262_144
+    ] = 65_536
     stream_stall_seconds: Annotated[
         Seconds, Meta(description="How long the reader of a stream may take nothing before it is dropped.")
     ] = 60.0

@@ -15,7 +15,7 @@ from twisted.protocols.policies import ProtocolWrapper
 
 __all__ = ["Outflow"]
 
-KERNEL_UNSENT_BYTES = 64 * 1024
+KERNEL_UNSENT_BYTES = 16 * 1024
 
 # Where `struct tcp_info` of linux/tcp.h holds tcpi_bytes_acked (since Linux 4.1).
 _ACKED_OFFSET = 120

@@ -34,7 +34,7 @@ MODEL_USED = "x-openclaw-model-used"
 """The header, and in a stream the comment, that names the model that answers."""
 
 # How much is encoded at once; between two of these the connection may say that it has enough.
-WRITE_BYTES = 32 * 1024
+WRITE_BYTES = 16 * 1024
 LOOKS_PER_STALL = 4
 
 HEADERS = {

@@ -32,6 +32,8 @@ from openclaw_twisted.sending import send_now
 __all__ = ["BadResponseError", "Exchange", "HttpRequest", "HttpResponse", "Origin"]
 
 MAX_HEAD_BYTES = 64 * 1024
+# What one read brings has to be kept, raw and parsed, while its reader is slow.
+READ_BYTES = 16 * 1024
 FIRST_FINAL_STATUS = 200
 
 _URI = re.compile(rb"[\x21-\x7e]+")
@@ -185,6 +187,10 @@ class Exchange(Protocol):
         self._parts: list[bytes] = []
         self._head_bytes = 0
         self._head_done = self._message_done = self._too_much = self._held = False
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Take the connection."""
+        self.transport.bufferSize = READ_BYTES
 
     def ask(self, request: HttpRequest) -> Deferred[IResponse]:
         """Send a request; fires with the response when its head is here, cancelling closes the connection.

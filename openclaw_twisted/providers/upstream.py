@@ -45,7 +45,7 @@ from openclaw_twisted.providers.tunnel import TunnelRefusedError
 
 __all__ = ["Answer", "Body", "Sender", "Timeouts", "Upstream", "make_agent"]
 
-HIGH_WATER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 16 * 1024
 MAX_PERSISTENT_PER_HOST = 100
 # Shorter than what common servers keep an idle connection open, so that we close first.
 CACHED_CONNECTION_SECONDS = 50

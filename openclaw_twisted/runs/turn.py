@@ -26,11 +26,16 @@ from openclaw_twisted.runs.request import RunRequest
 __all__ = ["Reply", "ask", "compose", "new_messages", "with_whole_rounds"]
 
 
+# A model's small pieces weigh several times what they say, so they are joined at this number.
+MAX_PIECES = 256
+
+
 class Reply:
     """An answer as far as it has come; `reason` is None until it is complete, `model` until it begins."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._newest: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self.reason: FinishReason | None = None
         self.usage: Usage | None = None
@@ -40,7 +45,9 @@ class Reply:
         """Add a batch."""
         for event in events:
             if isinstance(event, TextDelta):
-                self._text.append(event.text)
+                self._newest.append(event.text)
+                if len(self._newest) > MAX_PIECES:
+                    self._join()
             elif isinstance(event, ToolCallDelta):
                 call = self._calls.setdefault(event.index, [event.id or "", event.name or ""])
                 call.append(event.arguments)
@@ -53,7 +60,12 @@ class Reply:
     @property
     def text(self) -> str:
         """The answer's text."""
+        self._join()
         return "".join(self._text)
+
+    def _join(self) -> None:
+        self._text.append("".join(self._newest))
+        self._newest.clear()
 
     def message(self) -> Message:
         """Return the assistant message; in an incomplete answer its tool calls may be cut short."""

@@ -161,9 +161,9 @@ class Sockets(Wire):
         (channel,) = self.door.site._channels
         await self.until(lambda: channel.transport.producerPaused)
         self.assertEqual(len(self.door.runs.runner.active()), 1 if pause else 0)
-        self.assertEqual(channel.transport.bufferSize, 262_144)
+        self.assertEqual(channel.transport.bufferSize, 65_536)
         waiting = len(channel.transport.dataBuffer) + channel.transport._tempDataLen
-        self.assertLess(waiting, 262_144 + 2 * WRITE_BYTES)
+        self.assertLess(waiting, 65_536 + 2 * WRITE_BYTES)
         transport.resumeProducing()
         heard = await events.rest()
         self.assertEqual(heard[-1], "data: [DONE]")
@@ -184,7 +184,7 @@ class Sockets(Wire):
         self.assertEqual(len(raw.received), 1000)
         outflow.limit(9999)
         lowat = channel.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        self.assertEqual((channel.transport.bufferSize, lowat), (9999, 65_536))
+        self.assertEqual((channel.transport.bufferSize, lowat), (9999, 16_384))
         outflow.release()
         self.assertEqual(channel.transport.bufferSize, 65_536)
         raw.transport.loseConnection()

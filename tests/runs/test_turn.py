@@ -7,7 +7,7 @@ from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.runs.feed import Feed
-from openclaw_twisted.runs.turn import Reply, ask, compose, new_messages, with_whole_rounds
+from openclaw_twisted.runs.turn import MAX_PIECES, Reply, ask, compose, new_messages, with_whole_rounds
 from openclaw_twisted.testing import Collector, run_request, user
 
 
@@ -190,3 +190,14 @@ class Asking(SynchronousTestCase):
         self.failureResultOf(asking, UpstreamError)
         self.assertEqual(self.reply.text, "half")
         self.assertIsNone(self.reply.reason)
+
+
+class ManyPieces(SynchronousTestCase):
+    def test_a_reply_of_many_pieces_is_their_text_whenever_it_is_asked_for(self) -> None:
+        gathered = Reply()
+        pieces = [f"{at} " for at in range(3 * MAX_PIECES)]
+        for at, piece in enumerate(pieces, start=1):
+            gathered.take([TextDelta(piece)])
+            if at % 100 == 0:
+                self.assertEqual(gathered.text, "".join(pieces[:at]))
+        self.assertEqual(gathered.message().content, "".join(pieces))
