@@ -19,6 +19,7 @@ __all__ = [
     "GatewayError",
     "HeadersTooLargeError",
     "InternalError",
+    "InterruptedRunError",
     "InvalidRequestError",
     "MethodNotAllowedError",
     "MisdirectedError",
@@ -227,6 +228,12 @@ class CancelledRunError(GatewayError):
     def __init__(self, message: str, *, stop_reason: str = "rpc") -> None:
         super().__init__(message)
         self.stop_reason = stop_reason
+
+
+class InterruptedRunError(GatewayError):
+    """The gateway stopped while the run was under way; nothing of it was kept."""
+
+    code = "run_interrupted"
 
 
 class UpstreamError(GatewayError):

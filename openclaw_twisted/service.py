@@ -77,6 +77,7 @@ from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.opening import SessionRules
 from openclaw_twisted.runs.runner import Abilities, Runner
 from openclaw_twisted.sessions.sqlite import SqliteStore
+from openclaw_twisted.sessions.turns import ClaimLimits
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.welcome import welcome
 from openclaw_twisted.ws.door import WebSocketDoor
@@ -135,7 +136,7 @@ class Gateway(Service):
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
         self._token = _generated_token(loaded.settings, state_dir)
-        self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3")
+        self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3", claims=_claims(loaded.settings))
         self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
         agents = _with_default_model(loaded.settings, self._model.name)
         self.directory = Directory(agents, state_dir=state_dir, home=home)
@@ -374,6 +375,11 @@ def _generated_token(settings: Settings, state_dir: Path) -> TokenFile | None:
     if auth.resolved_mode != "token" or auth.token is not None:
         return None
     return load_or_create_token(state_dir)
+
+
+def _claims(settings: Settings) -> ClaimLimits:
+    limits = settings.gateway.limits
+    return ClaimLimits(limits.idempotency_seconds, limits.max_idempotency_keys)
 
 
 def _local_model(reactor: Any, loaded: Loaded, state_dir: Path, bar: ProgressBar) -> LocalModel:

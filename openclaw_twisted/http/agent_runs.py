@@ -12,6 +12,7 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
 from openclaw_twisted.config.settings import GatewaySettings
 from openclaw_twisted.content import Message
+from openclaw_twisted.errors import InterruptedRunError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.http.conversation import Conversation
 from openclaw_twisted.http.endpoint import Call
@@ -19,6 +20,7 @@ from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.parts import Draft
 from openclaw_twisted.http.repetition import Repetition, repetition_of
 from openclaw_twisted.http.stream import MODEL_USED, EventEncoder, EventStream, printable
+from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
 from openclaw_twisted.runs.run import Run
@@ -65,6 +67,7 @@ class AgentRuns:
             keep_seconds=settings.limits.idempotency_seconds,
             max_kept=settings.limits.max_idempotency_keys,
         )
+        self._recall = Recall(runner.sessions.store, clock, keep_seconds=settings.limits.idempotency_seconds)
 
     def target(self, call: Call, *, model: str | None, user: str | None) -> Target:
         """Return what a request means; raises what `resolve_target` raises."""
@@ -86,7 +89,7 @@ class AgentRuns:
         Raises what fetching images, `placing` and `Runner.start` raise.
         """
         repetition = repetition_of(call, target)
-        run = self._joined(repetition)
+        run = self._joined(repetition) or await self._recalled(repetition)
         if run is not None:
             return run
         async with placing() as place:
@@ -96,7 +99,7 @@ class AgentRuns:
             run = self._joined(repetition)  # the same request may have come meanwhile
             if run is None:
                 said = msgspec.structs.replace(conversation, messages=(*place.before, *messages))
-                run = self._runner.start(self._request(target, said, place))
+                run = self._runner.start(self._request(target, said, place, repetition))
                 if repetition is not None:
                     self._repeats.enter(repetition.key, run, repetition.digest)
         return run
@@ -127,9 +130,33 @@ class AgentRuns:
             return None
         return self._repeats.find(repetition.key, repetition.digest)
 
-    def _request(self, target: Target, conversation: Conversation, place: Place) -> RunRequest:
+    async def _recalled(self, repetition: Repetition | None) -> Run | None:
+        """Return the finished run that the same request has started before the last restart.
+
+        As in memory, one that failed is not joined: trying it again is the point of repeating. What the
+        restart cut off is tried again too, unless the client named the request itself: then it is told.
+        """
+        if repetition is None or not repetition.may_join:
+            return None
+        run = await self._recall.find(repetition.claim)
+        if run is None:
+            return None
+        if run.status == "finished":
+            self._repeats.enter(repetition.key, run, repetition.digest)
+            return run
+        error = run.error
+        if repetition.explicit and isinstance(error, InterruptedRunError):
+            raise error
+        return None
+
+    def _request(
+        self, target: Target, conversation: Conversation, place: Place, repetition: Repetition | None
+    ) -> RunRequest:
         agent = target.agent
         models = agent.candidates(target.model_override)
+        # Requests that nobody named and that belong to no session are too many to be claimed.
+        worth_it = repetition is not None and (repetition.explicit or not place.session_key.stateless)
+        claimed = repetition if worth_it else None
         return RunRequest(
             run_id=new_run_id(),
             agent_id=agent.id,
@@ -142,6 +169,7 @@ class AgentRuns:
             tool_choice=conversation.tool_choice,
             sampling=conversation.sampling,
             model_chosen=target.model_override is not None,
+            claim=claimed.claim if claimed else None,
             timeout_seconds=self._timeout_seconds,
         )
 

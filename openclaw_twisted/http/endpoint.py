@@ -41,6 +41,7 @@ JSON = "application/json; charset=utf-8"
 _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.AgentNotFoundError: HTTPStatus.NOT_FOUND,
     errors.CancelledRunError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.InterruptedRunError: HTTPStatus.CONFLICT,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.HeadersTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,

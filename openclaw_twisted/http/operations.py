@@ -143,6 +143,7 @@ _RUN_FAILS = (
     errors.ModelNotReadyError,
     errors.StorageError,
     errors.CancelledRunError,
+    errors.InterruptedRunError,
     errors.ContextLengthError,
 )
 

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.runs.recall import OTHER_REQUEST
 from openclaw_twisted.runs.run import Run
 
 __all__ = ["Repeats"]
@@ -36,9 +37,7 @@ class Repeats:
             return None
         run, digest = found
         if digest != body_digest:
-            raise InvalidRequestError(
-                "This Idempotency-Key was sent before with another body. Send a new key with a new request."
-            )
+            raise InvalidRequestError(OTHER_REQUEST)
         return run
 
     def enter(self, key: str, run: Run, body_digest: bytes) -> None:

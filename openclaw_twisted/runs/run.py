@@ -49,6 +49,12 @@ class Run:
         """The model that answers; until one does, the one that is asked first."""
         return self.reply.model or self.request.models[0]
 
+    @property
+    def error(self) -> GatewayError | None:
+        """What the run failed with, once it has."""
+        failure = self._result.value if isinstance(self._result, Failure) else None
+        return failure if isinstance(failure, GatewayError) else None
+
     def result(self) -> Deferred[RunFinished]:
         """Wait for the end; fails with the run's `GatewayError`.
 

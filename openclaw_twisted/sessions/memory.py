@@ -223,7 +223,7 @@ class MemoryStore:
         """Return what became of the run behind an idempotency key that is not forgotten yet."""
         self._check_open()
         claimed = self._claims.get((scope, key))
-        if claimed is None or claimed.at < self._now() - self._limits.keep_seconds:
+        if claimed is None or claimed.at <= self._now() - self._limits.keep_seconds:
             return None
         run = self._runs.get(claimed.run_id)
         if run is None:

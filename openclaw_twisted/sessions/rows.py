@@ -86,7 +86,7 @@ INSERT OR REPLACE INTO claims (scope, key, digest, run_id, at, answer_seq) VALUE
 _FORGET_CLAIMS = """
 DELETE FROM claims WHERE at < max(?, coalesce((SELECT at FROM claims ORDER BY at DESC LIMIT 1 OFFSET ?), 0))
 """
-_FIND_CLAIM = "SELECT digest, run_id, answer_seq FROM claims WHERE scope = ? AND key = ? AND at >= ?"
+_FIND_CLAIM = "SELECT digest, run_id, answer_seq FROM claims WHERE scope = ? AND key = ? AND at > ?"
 _FIND_MESSAGE = """
 SELECT CAST(coalesce(body, '') AS BLOB) FROM messages WHERE session_key = ? AND seq = ?
 """

@@ -17,7 +17,7 @@ from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
-from openclaw_twisted.boundaries import Embedder, Provider
+from openclaw_twisted.boundaries import Embedder, Provider, SessionStore
 from openclaw_twisted.config.parse import parse
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.agent_runs import AgentRuns
@@ -57,6 +57,7 @@ class LoopbackDoor:
         provider: Provider | None = None,
         embedder: Embedder | None = None,
         clock: Any = None,
+        store: SessionStore | None = None,
     ) -> None:
         reactor = real_reactor()
         auth = {
@@ -81,6 +82,7 @@ class LoopbackDoor:
             clock=reactor,
             observe=self.metrics.run_ended,
             rules=rules_of(self.settings, self.directory),
+            store=store,
         )
         rules = self._doorkeeping(reactor)
         agent_runs = AgentRuns(

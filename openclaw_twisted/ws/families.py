@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.providers.context_windows import ContextWindows
+from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.ledger import Ledger
 from openclaw_twisted.ws.method import Method
@@ -57,14 +58,16 @@ def every_method(
         runner=runner,
         directory=directory,
         now=behind.now,
+        recall=Recall(runner.sessions.store, clock, keep_seconds=limits.idempotency_seconds),
         timeout_seconds=settings.agents.defaults.timeout_seconds,
     )
 
-    def ledger() -> Ledger:
-        return Ledger(clock, keep_seconds=limits.idempotency_seconds, max_ended=limits.max_idempotency_keys)
+    def ledger(method: str) -> Ledger:
+        kept = limits.max_idempotency_keys
+        return Ledger(clock, method, keep_seconds=limits.idempotency_seconds, max_ended=kept)
 
-    agent = AgentMethods(starter=starter, ledger=ledger())
-    chat = ChatMethods(starter=starter, ledger=ledger())
+    agent = AgentMethods(starter=starter, ledger=ledger("agent"))
+    chat = ChatMethods(starter=starter, ledger=ledger("chat.send"))
     wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
     status = StatusMethods(runner=runner, directory=directory, presence=presence, pulse=pulse)
     return (

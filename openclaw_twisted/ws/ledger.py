@@ -14,7 +14,7 @@ from contextlib import suppress
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from openclaw_twisted.boundaries import Listener
+from openclaw_twisted.boundaries import Claim, Listener
 from openclaw_twisted.errors import CancelledRunError, GatewayError, UpstreamTimeoutError
 from openclaw_twisted.events import RunEvent, RunFailed, RunFinished
 from openclaw_twisted.runs.run import Run
@@ -70,7 +70,8 @@ class Entry:
 class Ledger:
     """The repeatable requests of one method."""
 
-    def __init__(self, clock: IReactorTime, *, keep_seconds: float, max_ended: int) -> None:
+    def __init__(self, clock: IReactorTime, method: str, *, keep_seconds: float, max_ended: int) -> None:
+        self._scope = f"ws:{method}"
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._max_ended = max_ended
@@ -83,6 +84,10 @@ class Ledger:
         while self._forget_at and next(iter(self._forget_at.values())) <= now:
             self._forget_oldest()
         return self._entries.get(key)
+
+    def claim(self, key: str) -> Claim:
+        """Return a key of this method as the store keeps it."""
+        return Claim(scope=self._scope, key=key)
 
     def enter(self, key: str, run: Run, *, accepted_at: float) -> Entry:
         """Note that a key has started a run; `accepted_at` is in seconds since the epoch."""

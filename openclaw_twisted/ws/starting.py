@@ -10,6 +10,7 @@ from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
+from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
@@ -44,6 +45,7 @@ class Starter:
     runner: Runner
     directory: Directory
     now: Callable[[], float]
+    recall: Recall
     timeout_seconds: float
 
     async def key_of(self, key: str | None, chosen_id: str | None) -> str | None:
@@ -53,16 +55,30 @@ class Starter:
         row = await self.runner.sessions.store.find_session(session_id=chosen_id.strip().lower())
         return None if row is None else row.session_key
 
+    async def earlier(self, key: str, ledger: Ledger) -> Entry | None:
+        """Return the entry of a key that is in use, or was before the last restart.
+
+        When there is none, none can come before the caller awaits something else.
+        """
+        entry = ledger.find(key)
+        if entry is not None:
+            return entry
+        run = await self.recall.find(ledger.claim(key))
+        entry = ledger.find(key)  # somebody else may have recalled or started it meanwhile
+        if entry is None and run is not None:
+            return ledger.enter(key, run, accepted_at=run.started_at)
+        return entry
+
     def start(self, asked: Asked, ledger: Ledger) -> Entry:
         """Start a run and enter it; raises what `Runner.start` raises.
 
         Nothing may be awaited here: see `ledger`. A run of that id is somebody's of another door.
         """
-        run = self.runner.find(asked.key) or self.runner.start(self._request(asked))
+        run = self.runner.find(asked.key) or self.runner.start(self._request(asked, ledger))
         run.join()  # and never leave: whoever else was waiting, the run goes on without them
         return ledger.enter(asked.key, run, accepted_at=self.now())
 
-    def _request(self, asked: Asked) -> RunRequest:
+    def _request(self, asked: Asked, ledger: Ledger) -> RunRequest:
         agent, models = asked.agent, _models(asked.agent, asked.model)
         return RunRequest(
             run_id=asked.key,
@@ -73,6 +89,7 @@ class Starter:
             instructions=asked.instructions,
             sampling=Sampling(reasoning_effort=asked.thinking),
             model_chosen=bool(asked.model),
+            claim=ledger.claim(asked.key),
             timeout_seconds=self.timeout_seconds if asked.timeout_seconds is None else asked.timeout_seconds,
         )
 

@@ -580,8 +580,8 @@ class SessionStoreContract(Suite):
         def known() -> list[int]:
             return [n for n in range(9) if self.do(self.store.recall("s", str(n))) is not None]
 
-        claimed(0, NOW - KEPT_SECONDS - 1)
-        claimed(1, NOW - KEPT_SECONDS)
+        claimed(0, NOW - KEPT_SECONDS)
+        claimed(1, NOW - KEPT_SECONDS + 1)
         self.assertEqual(known(), [1])
         for number in range(2, 7):
             claimed(number, NOW + number)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from openclaw_twisted.boundaries import Embedder, Provider
+from openclaw_twisted.boundaries import Embedder, Provider, SessionStore
 from openclaw_twisted.testing import LoopbackDoor, real_reactor
 
 HELLO = {"model": "openclaw", "messages": [{"role": "user", "content": "hi"}]}
@@ -98,8 +98,9 @@ class DoorCase(TestCase):
         settings: dict[str, Any] | None = None,
         provider: Provider | None = None,
         embedder: Embedder | None = None,
+        store: SessionStore | None = None,
     ) -> None:
-        self.door = LoopbackDoor(settings, *scripts, provider=provider, embedder=embedder)
+        self.door = LoopbackDoor(settings, *scripts, provider=provider, embedder=embedder, store=store)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.door.stop()))
 
     def url(self, path: str) -> str:

@@ -1,3 +1,5 @@
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from openclaw_twisted.errors import UpstreamError
@@ -83,3 +85,73 @@ class Repeated(DoorCase):
     async def test_an_oversized_key_is_refused(self) -> None:
         self.open()
         self.assertEqual((await self.chat({"idempotency-key": "k" * 256})).status, 400)
+
+
+class Restarted(DoorCase):
+    """Another process, with the store of the one before."""
+
+    SESSION = KEY | {"x-openclaw-session-key": "main"}
+
+    async def restart(self, *scripts: Any) -> None:
+        runs = self.door.runs
+        await self.door.stop()
+        await self.until(lambda: not runs.runner.active())
+        store = runs.store
+        await store.close()
+        self.open(*scripts, store=store)
+
+    def asked(self) -> int:
+        return len(self.door.runs.provider.requests)
+
+    async def test_a_finished_request_gets_its_answer_again(self) -> None:
+        for headers in (KEY, self.SESSION):
+            self.open(reply("one"))
+            before = await self.chat(headers)
+            await self.restart(reply("never"))
+            for _ in range(2):
+                after = await self.chat(headers)
+                self.assertEqual(after.json["choices"], before.json["choices"])
+                for header in ("x-openclaw-run-id", "x-openclaw-session-key"):
+                    self.assertEqual(after.headers[header], before.headers[header])
+            _, events = await self.stream(headers | {"idempotency-key": "k-2"})
+            await events.rest()
+            self.assertEqual(self.asked(), 1)
+            await self.door.stop()
+
+    async def test_a_stream_is_told_again(self) -> None:
+        self.open(reply("one ", "two"))
+        _, events = await self.stream(KEY)
+        await events.rest()
+        await self.restart()
+        _, events = await self.stream(KEY)
+        heard = await events.rest()
+        self.assertEqual((text_of(heard), heard[-1]), ("one two", "data: [DONE]"))
+
+    async def test_what_the_restart_cut_off_is_told_to_whoever_named_it(self) -> None:
+        pause = Pause()
+        self.open([pause])
+        asking = Deferred.fromCoroutine(self.chat(self.SESSION))
+        asking.addErrback(lambda _failure: None)
+        await self.until(lambda: pause.reached)
+        await self.door.runs.store.close()
+        await self.restart(reply("never"))
+        answer = await self.chat(self.SESSION)
+        self.assertEqual((answer.status, answer.error["code"]), (409, "run_interrupted"))
+        self.assertEqual(self.asked(), 0)
+        self.assertEqual((await self.chat(KEY | {"idempotency-key": "k-2"})).status, 200)
+
+    async def test_another_body_is_still_refused(self) -> None:
+        self.open(reply("one"))
+        await self.chat(KEY)
+        await self.restart(reply("two"))
+        self.assertEqual((await self.chat(KEY, temperature=0)).status, 400)
+
+    async def test_an_openai_client_that_tries_again_doubles_nothing_in_its_session(self) -> None:
+        numbered = {"x-openclaw-session-key": "main", "x-stainless-retry-count": "0"}
+        self.open(reply("one"))
+        before = await self.chat(numbered)
+        await self.restart(reply("never"))
+        after = await self.chat(numbered | {"x-stainless-retry-count": "1"})
+        self.assertEqual(after.json["choices"], before.json["choices"])
+        self.assertEqual(self.asked(), 0)
+        self.assertEqual(len(await self.door.runs.store.history("agent:main:main")), 2)

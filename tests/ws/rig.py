@@ -237,6 +237,7 @@ class Rig:
         gateway: Mapping[str, Any] | None = None,
         agents: Mapping[str, Any] | None = None,
         clock: Any = None,
+        store: Any = None,
         **more: Any,
     ) -> None:
         sections: dict[str, Any] = {"gateway": dict(gateway or {}), **more}
@@ -246,7 +247,7 @@ class Rig:
         loaded = loaded_of(**sections)
         self.settings = loaded.settings
         directory = directory_of(self.settings)
-        self.runs = MemoryRuns(*scripts, clock=clock, rules=rules_of(self.settings, directory))
+        self.runs = MemoryRuns(*scripts, clock=clock, store=store, rules=rules_of(self.settings, directory))
         self.clock = self.runs.clock
         auth = self.settings.gateway.auth
         proxies = TrustedProxies(self.settings.gateway.trusted_proxies)

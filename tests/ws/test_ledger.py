@@ -19,7 +19,7 @@ class LedgerTests(SynchronousTestCase):
     def setUp(self):
         self.runs = MemoryRuns()
         self.runs.clock.advance(1)
-        self.ledger = Ledger(self.runs.clock, keep_seconds=300, max_ended=2)
+        self.ledger = Ledger(self.runs.clock, "agent", keep_seconds=300, max_ended=2)
 
     def run_with(self, *script: Any, **request: Any) -> Run:
         self.runs.provider.add(script)

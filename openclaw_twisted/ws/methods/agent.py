@@ -60,8 +60,8 @@ class AgentMethods:
     async def agent(self, call: Call, params: AgentParams) -> Answer:
         """Run an agent, or tell about the run that the same idempotency key has started before."""
         session_key = await self.starter.key_of(params.session_key, params.session_id)
+        entry, client = await self.starter.earlier(params.idempotency_key, self.ledger), call.client
         # From here to the start of the run nothing may be awaited: see `ledger`.
-        entry, client = self.ledger.find(params.idempotency_key), call.client
         if entry is None:
             special = params.model or self.starter.runner.begins_anew(params.message)
             if special and not allows(client.scopes, MODEL_OVERRIDE):

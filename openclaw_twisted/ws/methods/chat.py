@@ -108,7 +108,7 @@ class ChatMethods:
 
     async def send(self, call: Call, params: SendParams) -> Answer:
         """Say something; the reply comes as `chat` events."""
-        entry = self.ledger.find(params.idempotency_key)
+        entry = await self.starter.earlier(params.idempotency_key, self.ledger)
         if entry is not None:
             ended = entry.ended
             if ended is None:
