@@ -19,6 +19,7 @@ import msgspec
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage, text_of
+from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import Finished, ModelAnswering, ProviderEvent, TextDelta, ToolCallDelta
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.request import RunRequest
@@ -95,8 +96,15 @@ def new_messages(request: RunRequest, *, has_history: bool) -> tuple[Message, ..
 def compose(
     request: RunRequest, *, system_prompt: str, history: Sequence[Message], added: Sequence[Message]
 ) -> ModelRequest:
-    """Return the question: the system prompt and the client's instructions, then the conversation."""
+    """Return the question: the system prompt and the client's instructions, then the conversation.
+
+    Raises `InvalidRequestError` when the conversation is nothing but results of calls that nobody made.
+    """
     conversation = with_whole_rounds([message for message in (*history, *added) if not _is_system(message)])
+    if not conversation:
+        raise InvalidRequestError(
+            "Nothing is left to answer: what was sent are results of tools, but not the calls they belong to."
+        )
     said = (text_of(message) for message in (*history, *request.messages) if _is_system(message))
     system = "\n\n".join(
         dict.fromkeys(text for text in (system_prompt, *request.instructions, *said) if text)

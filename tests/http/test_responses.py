@@ -29,6 +29,7 @@ from openclaw_twisted.http.responses_stream import ResponseEncoder
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import user
 from tests.http.door import DoorCase
+from tests.http.test_openapi import DOCUMENT, faults
 from tests.http.test_parts import data_uri, padded
 
 TOOL: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
@@ -221,6 +222,14 @@ class Whole(ResponsesCase):
         errors = [await self.respond() for _ in range(3)]
         self.assertEqual([error.status for error in errors], [502, 400, 503])
         self.assertEqual(errors[1].error["code"], "context_length_exceeded")
+
+    async def test_an_output_that_belongs_to_no_call(self) -> None:
+        self.open(reply("ok"), reply("ok"))
+        output = {"type": "function_call_output", "call_id": "c1", "output": "rain"}
+        answer = await self.respond(input=[output])
+        self.assertEqual((answer.status, answer.error["type"]), (400, "invalid_request_error"))
+        failed, _ = (await self.told(input=[output]))[-2:]
+        self.assertEqual(failed["response"]["error"]["code"], "invalid_prompt")
 
     async def test_a_client_that_hangs_up_stops_the_run(self) -> None:
         pause = Pause()
@@ -428,6 +437,21 @@ class Streamed(ResponsesCase):
         assert events.transport is not None
         events.transport.loseConnection()
         await self.until(lambda: pause.cancelled)
+
+
+class Described(ResponsesCase):
+    async def test_the_document_describes_every_event(self) -> None:
+        error = UpstreamError("broke off")
+        words = [ReasoningDelta("Hm."), TextDelta("Let me see.")]
+        self.open([words, CALL], [words, [Finished("length", Usage(1, 2, 3))]], [words, error], [error])
+        content = DOCUMENT["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"]
+        data = content["text/event-stream"]["schema"]["properties"]["data"]
+        (schema,) = (kind["contentSchema"] for kind in data["anyOf"] if "contentSchema" in kind)
+        choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
+        asked: list[dict[str, Any]] = [{"tools": [TOOL], "tool_choice": choice}, {"metadata": {"a": "b"}}]
+        for more in (*asked, {"tool_choice": "auto"}, {}):
+            for event in await self.told(**more):
+                self.assertEqual(faults(schema, event), [], event)
 
 
 class Door(ResponsesCase):

@@ -3,7 +3,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec, Usage
-from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.errors import InvalidRequestError, UpstreamError
 from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.runs.feed import Feed
@@ -93,12 +93,17 @@ class Composing(SynchronousTestCase):
             tool_choice="required",
             sampling=Sampling(seed=1),
         )
-        question = compose(request, system_prompt="", history=(), added=())
+        question = compose(request, system_prompt="", history=(), added=request.messages)
         self.assertEqual((question.model, question.fallbacks), ("a/1", ("b/2", "c/3")))
         self.assertEqual(
             (question.tools, question.tool_choice, question.sampling),
             ((ToolSpec("f"),), "required", Sampling(seed=1)),
         )
+
+    def test_results_alone_are_no_question(self) -> None:
+        result = Message(role="tool", content="1", tool_call_id="c")
+        with self.assertRaises(InvalidRequestError):
+            compose(run_request(result), system_prompt="Hi.", history=(), added=(result,))
 
 
 class ToolRounds(SynchronousTestCase):
