@@ -6,7 +6,7 @@ runs that go on followed, and every one that starts from then on; the last one t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +17,7 @@ from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.relay import Relay
+from openclaw_twisted.ws.subscriptions import Following, Subscriptions
 
 __all__ = ["Addressee", "Broadcast"]
 
@@ -35,7 +36,9 @@ class Broadcast:
         self._clock = clock
         self._runner = runner
         self._now = now
+        self.following = Following()
         self._clients: dict[Addressee, Client] = {}
+        self._followers: dict[Subscriptions, Addressee] = {}
         self._readers: set[Addressee] = set()
         self._relays: dict[str, Relay] = {}
         self._stop_watching: Callable[[], None] = lambda: None
@@ -43,6 +46,8 @@ class Broadcast:
     def join(self, connection: Addressee, client: Client) -> None:
         """Tell this client of what happens from now on."""
         self._clients[connection] = client
+        self._followers[client.subscriptions] = connection
+        client.subscriptions.join(self.following)
         if allows(client.scopes, Scope.READ):
             self._readers.add(connection)
             if len(self._readers) == 1:
@@ -50,7 +55,10 @@ class Broadcast:
 
     def leave(self, connection: Addressee) -> None:
         """Stop that; says nothing if the client never joined."""
-        self._clients.pop(connection, None)
+        client = self._clients.pop(connection, None)
+        if client is not None:
+            client.subscriptions.leave()
+            del self._followers[client.subscriptions]
         if connection in self._readers:
             self._readers.remove(connection)
             if not self._readers:
@@ -61,12 +69,19 @@ class Broadcast:
         for connection, client in tuple(self._clients.items()):
             connection.post(event, speaks_4=client.speaks_4)
 
-    def tell_readers(self, event: Event, wants: Callable[[Client], bool] = lambda _client: True) -> None:
-        """Send an event to those clients that may read and want it."""
+    def tell_readers(self, event: Event) -> None:
+        """Send an event to those clients that may read, and have the capability that it is for."""
         for connection in tuple(self._readers):
             client = self._clients.get(connection)
-            if client is not None and wants(client) and (event.cap is None or event.cap in client.caps):
+            if client is not None and (event.cap is None or event.cap in client.caps):
                 connection.post(event, speaks_4=client.speaks_4)
+
+    def tell_followers(self, event: Event, followers: Sequence[Subscriptions]) -> None:
+        """Send an event to those clients whose subscriptions these are."""
+        for subscriptions in followers:
+            connection = self._followers.get(subscriptions)
+            if connection is not None:
+                connection.post(event, speaks_4=self._clients[connection].speaks_4)
 
     def _follow_runs(self) -> None:
         self._stop_watching = self._runner.watch(self._follow)

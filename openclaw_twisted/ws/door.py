@@ -25,6 +25,7 @@ from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.protocol import Connection, new_factory
 from openclaw_twisted.ws.pulse import Pulse
+from openclaw_twisted.ws.session_news import SessionNews
 from openclaw_twisted.ws.upgrade import Upgrade
 
 __all__ = ["AUTH_CHANGED_CLOSE", "SERVICE_RESTART_CLOSE", "WebSocketDoor"]
@@ -57,6 +58,12 @@ class WebSocketDoor:
             uptime_seconds=lambda: clock.seconds() - started_at,
         )
         self._broadcast = Broadcast(clock, behind.runner, behind.now)
+        self._news = SessionNews(
+            behind.runner.sessions,
+            behind.shown,
+            self._broadcast.following,
+            tell=self._broadcast.tell_followers,
+        )
         self._presence = Presence(host=host, version=__version__, now=behind.now)
         self._pulse = Pulse(
             clock,
@@ -102,6 +109,7 @@ class WebSocketDoor:
     def close_all(self, code: int = SERVICE_RESTART_CLOSE, reason: str = "service restart") -> Deferred[None]:
         """Tell every client that the gateway stops, and wait until their connections are gone."""
         self.stop_accepting()
+        self._news.stop()
         if not self._connections:
             return succeed(None)
         self._broadcast.tell(Event("shutdown", _shutdown))

@@ -47,6 +47,16 @@ class Behind:
     loaded: Loaded
     now: Callable[[], float]
 
+    @property
+    def shown(self) -> Shown:
+        """How sessions are shown."""
+        runner = self.runner
+        return Shown(
+            directory=self.directory,
+            active=lambda: {str(run.request.session_key) for run in runner.active()},
+            context_tokens=ContextWindows(self.loaded.settings.models),
+        )
+
 
 def every_method(
     clock: IReactorTime, behind: Behind, presence: Presence, pulse: Pulse
@@ -69,7 +79,7 @@ def every_method(
     agent = AgentMethods(starter=starter, ledger=ledger("agent"))
     chat = ChatMethods(starter=starter, ledger=ledger("chat.send"))
     wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
-    status = StatusMethods(runner=runner, directory=directory, presence=presence, pulse=pulse)
+    status = StatusMethods(runner=runner, shown=behind.shown, presence=presence, pulse=pulse)
     return (
         *agent.methods(),
         *chat.methods(),
@@ -78,19 +88,14 @@ def every_method(
         *agents_methods(directory),
         *models_methods(directory, settings, runner.can_answer),
         *config_methods(behind.loaded),
-        *commands_methods(),
+        *commands_methods(settings.session.reset_triggers),
         *_session_methods(behind),
         *nothing_methods(),
     )
 
 
 def _session_methods(behind: Behind) -> tuple[Method[Any], ...]:
-    runner = behind.runner
-    shown = Shown(
-        directory=behind.directory,
-        active=lambda: {str(run.request.session_key) for run in runner.active()},
-        context_tokens=ContextWindows(behind.loaded.settings.models),
-    )
+    runner, shown = behind.runner, behind.shown
     return (
         *SessionMethods(sessions=runner.sessions, shown=shown, now=behind.now).methods(),
         *SessionChanges(runner=runner, shown=shown).methods(),

@@ -23,7 +23,17 @@ from openclaw_twisted.ws.session_target import MAIN_KEY, main_session
 
 __all__ = ["CAPABILITIES", "EVENTS", "Greeting", "HelloOk"]
 
-EVENTS = ("agent", "chat", "connect.challenge", "health", "presence", "shutdown", "tick")
+EVENTS = (
+    "agent",
+    "chat",
+    "connect.challenge",
+    "health",
+    "presence",
+    "session.message",
+    "sessions.changed",
+    "shutdown",
+    "tick",
+)
 """Every event that is sent."""
 
 CAPABILITIES = ("published-model-catalog",)

@@ -121,7 +121,7 @@ class Wire(StringTransportWithDisconnection):
             super().loseConnection()
 
 
-BROADCAST = {"agent", "chat", "health", "presence"}
+BROADCAST = {"agent", "chat", "health", "presence", "session.message", "sessions.changed"}
 
 
 class MemoryClient:

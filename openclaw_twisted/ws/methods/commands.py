@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -40,15 +41,19 @@ class Commands(Struct, frozen=True):
     commands: tuple[Command, ...]
 
 
-_STOP = Command(
-    name=STOP.removeprefix("/"), text_aliases=(STOP,), description="Stop what runs in this session."
-)
-
-
-def commands_methods() -> tuple[Method[Any], ...]:
-    """Return the methods of this family."""
+def commands_methods(reset_triggers: Sequence[str]) -> tuple[Method[Any], ...]:
+    """Return the methods of this family; `reset_triggers` are the messages that begin a session anew."""
+    known = (
+        _command(STOP, "Stop what runs in this session."),
+        *(_command(text, "Begin this conversation anew.", takes_text=True) for text in reset_triggers),
+    )
 
     async def commands(_call: Call, params: CommandsParams) -> Answer:
-        return Answer(Commands(() if params.scope == "native" else (_STOP,)))
+        return Answer(Commands(() if params.scope == "native" else known))
 
     return (Method("commands.list", CommandsParams, commands),)
+
+
+def _command(text: str, description: str, *, takes_text: bool = False) -> Command:
+    name = text.removeprefix("/")
+    return Command(name=name, text_aliases=(text,), description=description, accepts_args=takes_text)

@@ -8,14 +8,18 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted import __version__
-from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.scopes import Scope, allows
+from openclaw_twisted.boundaries import SessionQuery
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.pulse import Pulse
+from openclaw_twisted.ws.session_payloads import Shown, milliseconds
 
 __all__ = ["HealthParams", "NoParams", "StatusMethods"]
+
+MAX_RECENT = 10
+PATH = "sessions.sqlite3"
 
 
 class HealthParams(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -81,13 +85,44 @@ class StatusDefaults(Struct, frozen=True, kw_only=True, rename="camel"):
     """What a new session begins with."""
 
     model: str | None
-    context_tokens: None = None
+    context_tokens: int
+
+
+class StatusSession(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session that was used lately; `age` is since when, `updatedAt` when, both in ms."""
+
+    agent_id: str
+    key: str
+    kind: str = "direct"
+    session_id: str
+    updated_at: int
+    age: int
+
+
+class StatusPage(Struct, frozen=True, kw_only=True):
+    """How many sessions there are, and the last ones that were used."""
+
+    count: int
+    recent: tuple[StatusSession, ...]
+
+
+class StatusAgent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The sessions of one agent that were used lately."""
+
+    agent_id: str
+    path: str = PATH
+    count: int
+    recent: tuple[StatusSession, ...]
 
 
 class StatusSessions(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The sessions."""
+    """How many sessions there are, and the last ones that were used."""
 
+    paths: tuple[str, ...] = (PATH,)
+    count: int
     defaults: StatusDefaults
+    recent: tuple[StatusSession, ...]
+    by_agent: tuple[StatusAgent, ...]
 
 
 class Status(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -106,7 +141,7 @@ class StatusMethods:
     """The family of `status`."""
 
     runner: Runner
-    directory: Directory
+    shown: Shown
     presence: Presence
     pulse: Pulse
 
@@ -121,7 +156,7 @@ class StatusMethods:
     async def health(self, call: Call, _params: HealthParams) -> Answer:
         """Tell how the gateway is; the agents only to those who may read."""
         self.pulse.asked_for_health()
-        directory = self.directory
+        directory = self.shown.directory
         agents = (directory.named(agent_id) for agent_id in directory.ids)
         return Answer(
             Health(
@@ -140,13 +175,43 @@ class StatusMethods:
 
     async def status(self, call: Call, _params: NoParams) -> Answer:
         """Tell what the gateway does."""
-        agent, runner = self.directory.default, self.runner
+        runner = self.runner
         return Answer(
             Status(
-                heartbeat=Heartbeats(default_agent_id=agent.id),
-                sessions=StatusSessions(defaults=StatusDefaults(model=next(iter(agent.candidates()), None))),
+                heartbeat=Heartbeats(default_agent_id=self.shown.directory.default.id),
+                sessions=await self._sessions(),
                 runs=Runs(runner.running, runner.waiting) if call.client.speaks_4 else UNSET,
             )
+        )
+
+    async def _sessions(self) -> StatusSessions:
+        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False))
+        model = self.shown.model_of(None)
+        return StatusSessions(
+            count=page.count,
+            defaults=StatusDefaults(model=model or None, context_tokens=self.shown.context_tokens(model)),
+            recent=page.recent,
+            by_agent=tuple([await self._of_agent(agent_id) for agent_id in self.shown.directory.ids]),
+        )
+
+    async def _of_agent(self, agent_id: str) -> StatusAgent:
+        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False, agent_id=agent_id))
+        return StatusAgent(agent_id=agent_id, count=page.count, recent=page.recent)
+
+    async def _page(self, query: SessionQuery) -> StatusPage:
+        now_ms, page = self.pulse.brief().ts, await self.runner.sessions.store.sessions(query)
+        return StatusPage(
+            count=page.total,
+            recent=tuple(
+                StatusSession(
+                    agent_id=row.agent_id,
+                    key=row.session_key,
+                    session_id=row.session_id,
+                    updated_at=milliseconds(row.updated_at),
+                    age=max(0, now_ms - milliseconds(row.updated_at)),
+                )
+                for row in page.rows
+            ),
         )
 
     async def system_presence(self, _call: Call, _params: NoParams) -> Answer:

@@ -70,6 +70,8 @@ class GatewayTests(StatusCase):
             self.door.runs.runner.start(run_request(key="agent:ann:a", agent_id="ann"))
         status = self.ask("status")
         self.assertEqual(status.pop("runs"), {"running": 1, "waiting": 1})
+        recent = status["sessions"]["recent"][0]
+        self.assertEqual((recent["key"], recent["agentId"]), ("agent:ann:a", "ann"))
         self.assertEqual(
             status,
             {
@@ -77,7 +79,16 @@ class GatewayTests(StatusCase):
                 "heartbeat": {"defaultAgentId": "ann", "agents": []},
                 "channelSummary": [],
                 "queuedSystemEvents": [],
-                "sessions": {"defaults": {"model": "scripted/m", "contextTokens": None}},
+                "sessions": {
+                    "paths": ["sessions.sqlite3"],
+                    "count": 1,
+                    "defaults": {"model": "scripted/m", "contextTokens": 200_000},
+                    "recent": [recent],
+                    "byAgent": [
+                        {"agentId": "ann", "path": "sessions.sqlite3", "count": 1, "recent": [recent]},
+                        {"agentId": "bob", "path": "sessions.sqlite3", "count": 0, "recent": []},
+                    ],
+                },
             },
         )
         self.assertNotIn("runs", self.ask("status", 3))
