@@ -58,6 +58,14 @@ Standing = Literal["ready", "resting", "failing", "refused"]
 """Whether a key may be used for a model, and if not, why."""
 
 _NEXT_KEY: tuple[Outcome, ...] = ("rate_limited", "refused")
+_OUTCOMES: Mapping[int, Outcome] = {
+    int(HTTPStatus.OK): "answered",
+    int(HTTPStatus.UNAUTHORIZED): "refused",
+    int(HTTPStatus.FORBIDDEN): "refused",
+    int(HTTPStatus.REQUEST_TIMEOUT): "timed_out",
+    int(HTTPStatus.TOO_MANY_REQUESTS): "rate_limited",
+    int(HTTPStatus.GATEWAY_TIMEOUT): "timed_out",
+}
 
 
 class Credential:
@@ -257,17 +265,11 @@ class Access:
 
 
 def _outcome(status: int) -> Outcome:
-    match status:
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return "rate_limited"
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return "refused"
-        case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.GATEWAY_TIMEOUT:
-            return "timed_out"
-        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return "failed"
-        case _:
-            return "answered" if status < HTTPStatus.MULTIPLE_CHOICES else "rejected"
+    if status in _OUTCOMES:
+        return _OUTCOMES[status]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "failed"
+    return "answered" if status < HTTPStatus.MULTIPLE_CHOICES else "rejected"
 
 
 def origin_of(url: str) -> str:
