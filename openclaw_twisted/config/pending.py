@@ -39,7 +39,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.ProviderRequestSettings: {"allowPrivateNetwork": True},
     settings.SessionSettings: _keys("maintenance"),
     settings.StorageSettings: _keys("url"),
-    settings.ProxySettings: _keys("proxyUrl enabled"),
 }
 
 

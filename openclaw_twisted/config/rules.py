@@ -230,11 +230,16 @@ def _limited_people(settings: Settings, findings: Findings) -> None:
 
 def _way_out(settings: Settings, findings: Findings) -> None:
     proxy = settings.proxy
-    if proxy.proxy_url is not None and proxy.enabled:
+    if proxy.proxy_url is None or not proxy.enabled:
+        return
+    endpoints = settings.gateway.http.endpoints
+    if not _PROXY.fullmatch(proxy.proxy_url.reveal()):
+        findings.refuse("proxy.proxyUrl", "must be an address like http://proxy.example.org:8080")
+    elif endpoints.chat_completions.images.allow_url or endpoints.responses.images.allow_url:
         findings.refuse(
             "proxy.proxyUrl",
-            "cannot be used in this version: requests would pass it by; "
-            "remove the key, or set proxy.enabled to false, if they may",
+            "cannot be used together with images.allowUrl: images would be fetched past it; "
+            "turn one of them off, or set proxy.enabled to false",
         )
 
 

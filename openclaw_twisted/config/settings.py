@@ -216,7 +216,9 @@ class StorageSettings(Struct, frozen=True, kw_only=True, rename="camel"):
 class ProxySettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """A forward proxy that everything on its way out has to pass."""
 
-    proxy_url: Annotated[Secret | None, Meta(description="Its address.")] = None
+    proxy_url: Annotated[
+        Secret | None, Meta(description="Its address, `http://[user:password@]host:port`.")
+    ] = None
     enabled: Annotated[bool, Meta(description="Whether it is used.")] = True
 
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.sampling import with_defaults
+from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
@@ -48,14 +49,18 @@ class Configured:
         settings: Mapping[str, ProviderSettings],
         *,
         environ: Mapping[str, str] | None = None,
+        proxy_url: Secret | None = None,
         observe: Callable[[str, Outcome], object] = lambda _provider_id, _outcome: None,
     ) -> None:
-        """`observe` hears, with a provider's id, how each attempt at it went; `environ` may name proxies.
+        """`observe` hears, with a provider's id, how each attempt at it went.
+
+        `environ` may name proxies, `proxy_url` is the one for those who have none of their own.
 
         Raises `ConfigError` for certificates and proxies that cannot be used.
         """
         self._reactor = reactor
         self._environ = environ or {}
+        self._proxy_url = proxy_url
         self._settings = settings
         self._observe = observe
         self._ways: dict[str, _Ways] = {}
@@ -96,7 +101,9 @@ class Configured:
             self._reactor,
             timeouts,
             policy=trust_of(given.request.tls, f"{path}.tls"),
-            find_proxy=proxy_finder(given.request, self._environ, f"{path}.proxy"),
+            find_proxy=proxy_finder(
+                given.request, self._environ, f"{path}.proxy", everything=self._proxy_url
+            ),
         )
         self._agents.append(agent)
         upstream = Upstream(self._reactor, agent, name=provider_id, timeouts=timeouts)

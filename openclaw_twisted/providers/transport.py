@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,11 +25,20 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from openclaw_twisted.config.secret import Secret
-from openclaw_twisted.config.settings import ProviderRequestSettings, ProviderTlsSettings
+from openclaw_twisted.config.settings import ProviderRequestSettings, ProviderTlsSettings, ProxySettings
 from openclaw_twisted.errors import ConfigError, Problem
 from openclaw_twisted.providers.tunnel import Proxy
 
-__all__ = ["FindProxy", "Trust", "proxy_finder", "proxy_of", "trust_of"]
+__all__ = [
+    "FindProxy",
+    "Trust",
+    "everything_through",
+    "is_loopback",
+    "proxy_finder",
+    "proxy_of",
+    "trust_of",
+    "way_out",
+]
 
 FindProxy = Callable[[str, str, int], Proxy | None]
 """Return the proxy for a scheme, host and port; None is no proxy."""
@@ -73,14 +83,44 @@ def trust_of(tls: ProviderTlsSettings, path: str) -> Trust:
     return Trust(authorities=authorities, ourselves=ourselves, server_name=tls.server_name)
 
 
-def proxy_finder(request: ProviderRequestSettings, environ: Mapping[str, str], path: str) -> FindProxy | None:
-    """Return what tells the proxy for an origin; None when the settings at `path` name none.
+def way_out(proxy: ProxySettings) -> Secret | None:
+    """Return the address of the proxy that everything has to pass, if there is one."""
+    return proxy.proxy_url if proxy.enabled else None
 
-    Raises `ConfigError` for a proxy that cannot be used.
+
+def everything_through(url: Secret) -> FindProxy:
+    """Return what sends everything through one proxy, except to this machine itself."""
+    proxy = proxy_of(url.reveal())
+
+    def find(_scheme: str, host: str, _port: int) -> Proxy | None:
+        return None if is_loopback(host) else proxy
+
+    return find
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host, as a URL writes it, is this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def proxy_finder(
+    request: ProviderRequestSettings,
+    environ: Mapping[str, str],
+    path: str,
+    *,
+    everything: Secret | None = None,
+) -> FindProxy | None:
+    """Return what tells the proxy for an origin; None when there is none.
+
+    A proxy of the settings at `path` comes before the one that `everything` has to pass. Raises `ConfigError`
+    for one that cannot be used.
     """
     proxy = request.proxy
     if proxy is None:
-        return None
+        return None if everything is None else everything_through(everything)
     try:
         if proxy.mode == "explicit-proxy":
             explicit = proxy_of(proxy.url.reveal()) if proxy.url is not None else None

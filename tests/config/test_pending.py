@@ -208,12 +208,15 @@ class DangerTests(ParseCase):
         self.assertEqual(self.warnings(text), {"": f"{HEADING}gateway.auth.identityScopes, gateway.roles"})
 
     def test_nothing_passes_the_proxy_by(self) -> None:
-        self.problem("{proxy: {proxyUrl: 'http://u:p@h'}}", "proxy.proxyUrl", "would pass it by")
         environ = {"OPENCLAW_PROXY_URL": "http://h"}
-        self.problem("{}", "OPENCLAW_PROXY_URL", "would pass it by", environ)
-        self.problem("{proxy: {proxyUrl: 'http://x'}}", "proxy.proxyUrl", "would pass it by", environ)
-        self.settings("{proxy: {enabled: false}}", environ)
-        self.settings("{proxy: {proxyUrl: 'http://h', enabled: false, loopbackMode: 'proxy'}}")
+        for endpoint in ("chatCompletions", "responses"):
+            images = f"gateway: {{http: {{endpoints: {{{endpoint}: {{images: {{allowUrl: true}}}}}}}}}}"
+            proxy = "proxy: {proxyUrl: 'http://u:p@h'}"
+            self.problem(f"{{{images}, {proxy}}}", "proxy.proxyUrl", "fetched past it")
+            self.problem(f"{{{images}}}", "OPENCLAW_PROXY_URL", "fetched past it", environ)
+            self.settings(f"{{{images}, proxy: {{enabled: false}}}}", environ)
+        self.settings("{proxy: {proxyUrl: 'http://h', loopbackMode: 'proxy'}}")
+        self.problem("{proxy: {proxyUrl: 'socks5://h'}}", "proxy.proxyUrl", "http://proxy.example.org:8080")
         self.assertEqual([*self.problems("{proxy: 1}", environ)], ["proxy"])
 
     def test_no_certificate_is_made(self) -> None:

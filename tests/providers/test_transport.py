@@ -24,7 +24,7 @@ from openclaw_twisted.config.settings import (
 from openclaw_twisted.errors import ConfigError, UpstreamError
 from openclaw_twisted.events import TextDelta
 from openclaw_twisted.providers.configured import Configured
-from openclaw_twisted.providers.transport import proxy_finder, trust_of
+from openclaw_twisted.providers.transport import is_loopback, proxy_finder, trust_of
 from openclaw_twisted.providers.tunnel import Proxy
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor, stream_of, user
 from tests.certificates import certificate
@@ -113,6 +113,7 @@ class TransportCase(TestCase):
         base_url: str | None = None,
         *,
         environ: dict[str, str] | None = None,
+        proxy_url: Secret | None = None,
         seconds: float = 10.0,
         **request: Any,
     ) -> list[object]:
@@ -122,7 +123,7 @@ class TransportCase(TestCase):
             request=ProviderRequestSettings(**request),
             connect_timeout_seconds=seconds,
         )
-        configured = Configured(real_reactor(), {"mock": settings}, environ=environ)
+        configured = Configured(real_reactor(), {"mock": settings}, environ=environ, proxy_url=proxy_url)
         question = ModelRequest(model="m", messages=(user("hi"),))
         try:
             provider = configured.providers["mock"]
@@ -219,6 +220,16 @@ class ProxyTests(TransportCase):
         await self.ask(environ=environ, proxy=ProviderProxySettings(mode="env-proxy"))
         self.assertEqual(len(self.heads), 1)
 
+    async def test_the_proxy_of_everything_is_for_whoever_has_none_and_for_other_machines(self) -> None:
+        self.listen()
+        away = self.server.base_url.replace("127.0.0.1", "nowhere.invalid")
+        everything = Secret(f"http://{self.place}")
+        self.assertEqual(await self.ask(away, proxy_url=everything), [TextDelta("ok")])
+        await self.ask(proxy_url=everything)
+        self.assertEqual(len(self.heads), 1)
+        await self.ask(away, proxy_url=Secret("http://127.0.0.1:1"), proxy=self.explicit())
+        self.assertEqual(len(self.heads), 2)
+
     async def test_without_its_proxy_nothing_is_reached(self) -> None:
         self.listen()
         refusing = real_reactor().listenTCP(0, Factory.forProtocol(Refusing), interface="127.0.0.1")
@@ -266,6 +277,12 @@ class FindingTests(SynchronousTestCase):
         ):
             found = self.find("https", host, HTTPS_PROXY="http://s:1", NO_PROXY=no)
             self.assertEqual(found is None, spared, (no, host))
+
+    def test_this_machine_itself(self) -> None:
+        for host in ("127.0.0.1", "127.8.9.1", "[::1]", "::1", "localhost", "LOCALHOST"):
+            self.assertTrue(is_loopback(host), host)
+        for host in ("10.0.0.1", "example.org", "localhost.example.org", "[::2]", ""):
+            self.assertFalse(is_loopback(host), host)
 
     def test_what_is_no_http_proxy(self) -> None:
         for url in ("socks5://s:1", "https://s:1", "http://", "http://s:port"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent
@@ -17,8 +18,9 @@ from twisted.web.http import FORBIDDEN, FOUND, PARTIAL_CONTENT
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.errors import UpstreamError
-from openclaw_twisted.providers.weight_sources import HttpsOnlyAgent, Publisher, WheelMirror
+from openclaw_twisted.providers.weight_sources import HttpsOnlyAgent, Publisher, WheelMirror, sources_of
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.testing import real_reactor
 from tests.providers.model_files import (
@@ -94,6 +96,31 @@ class Status(Resource):
         request.setResponseCode(self.status)
         request.setHeader(b"location", b"/elsewhere")
         return b""
+
+
+class ProxyTests(StoreCase):
+    """What a proxy has to see that everything has to pass."""
+
+    async def test_both_sources_go_through_it(self) -> None:
+        asked: list[bytes] = []
+
+        class NoEntry(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                asked.append(data)
+                assert self.transport is not None
+                self.transport.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+        port = real_reactor().listenTCP(0, Factory.forProtocol(NoEntry), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}"
+        environ = {"NO_PROXY": "*", "LANG": "C"}
+        publisher, mirror = sources_of(real_reactor(), environ, sys.executable, Secret(url))
+        store = self.store(publisher, model=known_model("https://nowhere.invalid/model.gguf"))
+        await self.failing(store.pull(store.known(known_model().name), silent), UpstreamError)
+        self.assertEqual([head.partition(b" HTTP")[0] for head in asked], [b"CONNECT nowhere.invalid:443"])
+        assert isinstance(mirror, WheelMirror)
+        names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "LANG")
+        self.assertEqual([mirror._environ[name] for name in names], [url, url, url, "", "C"])
 
 
 class PublisherTests(StoreCase):
