@@ -137,7 +137,9 @@ class Opener:
         """Return the conversation, or the new one that the rules or the user begin in its place."""
         session, now = found.session, self._now()
         told = without_trigger(request, self._rules.triggers) is not None
-        if session is None or not (told or is_over(session, self._rules.reset, now)):
+        # Who appends has named what it goes on from: no rule may begin something else in its place.
+        over = not request.appends and session is not None and is_over(session, self._rules.reset, now)
+        if session is None or not (told or over):
             return found
         reset = await self._store.reset(session.session_key, now)
         self._bus.announce(

@@ -78,6 +78,13 @@ class FreshTests(OpeningCase):
         self.assertEqual(self.texts(runs), ["b"])
         self.assertIn("reset", self.reasons())
 
+    def test_who_names_what_to_go_on_from_goes_on_however_late(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), reset=ResetSettings(mode="idle", idle_minutes=1))
+        self.ask(runs, user("a"))
+        runs.clock.advance(61)
+        self.ask(runs, user("b"), appends=True)
+        self.assertEqual(self.texts(runs), ["a", "1", "b"])
+
     def test_a_conversation_that_is_not_over_goes_on(self) -> None:
         runs = self.begin(reply("1"), reply("2"), reset=ResetSettings(mode="idle", idle_minutes=1))
         self.ask(runs, user("a"))
