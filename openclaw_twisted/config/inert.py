@@ -78,8 +78,8 @@ INERT: Final[dict[type[Struct], frozenset[str]]] = {
     settings.CostSettings: _names("tieredPricing"),
     settings.CompatSettings: _names("""
         cacheControlFormat codeMode nativeWebSearchTool openRouterRouting reasoningEffortMap
-        requiresAssistantAfterToolResult requiresMistralToolIds requiresOpenAiAnthropicToolPayload
-        requiresReasoningContentOnAssistantMessages requiresThinkingAsText requiresToolResultName
+        requiresAssistantAfterToolResult requiresOpenAiAnthropicToolPayload
+        requiresThinkingAsText requiresToolResultName
         sendSessionAffinityHeaders sendSessionIdHeader strictMessageKeys supportedReasoningEfforts
         supportsEagerToolInputStreaming supportsInstructions supportsJsonSchemaResponseFormat
         supportsLongCacheRetention supportsPromptCacheKey supportsResponsesContinuation supportsTemperature

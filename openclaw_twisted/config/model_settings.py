@@ -74,6 +74,16 @@ class CompatSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     requires_string_content: Annotated[
         bool | None, Meta(description="Whether message content has to be text, never parts.")
     ] = None
+    requires_mistral_tool_ids: Annotated[
+        bool | None, Meta(description="Whether ids of tool calls have to be nine letters and digits.")
+    ] = None
+    requires_reasoning_content_on_assistant_messages: Annotated[
+        bool | None,
+        Meta(description="Whether earlier answers have to carry `reasoning_content`, if only empty."),
+    ] = None
+    requires_thought_signatures: Annotated[
+        bool | None, Meta(description="Whether earlier tool calls have to carry a signature of Google's.")
+    ] = None
     max_tokens_field: Annotated[
         Literal["max_tokens", "max_completion_tokens"] | None,
         Meta(description="What the token limit is called."),

@@ -35,7 +35,15 @@ OPENAI = "openai-completions"
 ANTHROPIC = "anthropic-messages"
 EMBEDDING_KEY = "models.embedding"
 PATIENCE_SECONDS = 120.0
-_OPENAI_HOST = "api.openai.com"
+
+_KNOWN: Mapping[str, Mapping[str, Any]] = {
+    # the newer models refuse `max_tokens`
+    "api.openai.com": {"max_tokens_field": "max_completion_tokens"},
+    # refuses fields it does not know, and tells its counts unasked
+    "api.mistral.ai": {"requires_mistral_tool_ids": True, "supports_usage_in_streaming": False},
+    "api.deepseek.com": {"requires_reasoning_content_on_assistant_messages": True},
+    "generativelanguage.googleapis.com": {"requires_thought_signatures": True},
+}
 
 _Carrier = Literal["authorization", "x-api-key"] | None
 
@@ -359,10 +367,10 @@ def _keys(given: ProviderSettings, carrier: _Carrier) -> list[dict[str, str]]:
 
 
 def compat_of(compat: CompatSettings, base_url: str) -> CompatSettings:
-    """Fill in what is known of OpenAI itself, whose newer models refuse `max_tokens`."""
-    if compat.max_tokens_field is None and urlsplit(base_url).hostname == _OPENAI_HOST:
-        return replace(compat, max_tokens_field="max_completion_tokens")
-    return compat
+    """Fill in what is known of the address, where the settings do not say."""
+    known = _KNOWN.get(urlsplit(base_url).hostname or "", {})
+    unsaid = {name: value for name, value in known.items() if getattr(compat, name) is None}
+    return replace(compat, **unsaid) if unsaid else compat
 
 
 _fit: tuple[type[Provider], ...] = (_Remote, _Unavailable)

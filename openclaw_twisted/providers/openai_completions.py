@@ -12,9 +12,11 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -30,6 +32,7 @@ from openclaw_twisted.content import (
     Message,
     Part,
     TextPart,
+    ToolCall,
     ToolSpec,
     Usage,
     text_of,
@@ -117,6 +120,13 @@ _FINISH: Mapping[str, FinishReason] = {
 
 
 _STATUSES = range(400, 600)
+_MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
+
+NO_SIGNATURE = "skip_thought_signature_validator"
+"""What Google takes for a call whose signature was not kept.
+
+https://ai.google.dev/gemini-api/docs/thought-signatures
+"""
 
 _EFFORT: Mapping[str, str | None] = {"off": None, "adaptive": None, "max": "xhigh", "ultra": "xhigh"}
 """OpenClaw's levels that are no efforts of OpenAI's: what the model does unasked, or the most there is."""
@@ -130,8 +140,8 @@ class StreamReader:
         self._decoder = Decoder()
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
-        self._calls = 0
-        self._last_id: str | None = None
+        self._ids: list[str | None] = []
+        self._places: dict[int | None, int] = {}
         self.finished = False
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
@@ -200,22 +210,23 @@ class StreamReader:
     def _call(self, call: _ToolCall) -> ToolCallDelta:
         """Return a call, or more of one; some servers leave out which, or what it is called by."""
         function = call.function or _Function()
-        index = call.index
-        if index is None:
-            begins = (
-                self._calls == 0 or (function.name and not call.id) or call.id not in {None, self._last_id}
-            )
-            index = self._calls if begins else self._calls - 1
-        identity = call.id or None
-        if index >= self._calls:
-            self._calls = index + 1
-            identity = identity or f"call_{uuid4().hex}"
-            self._last_id = call.id
-        return ToolCallDelta(index, id=identity, name=function.name, arguments=function.arguments or "")
+        given = call.id or None
+        place = self._places.get(call.index, len(self._ids) - 1 if call.index is None else -1)
+        if place < 0 or (function.name and self._is_another(place, call.index, given)):
+            place = len(self._ids)
+            self._ids.append(given)
+            given = given or f"call_{uuid4().hex}"
+            if call.index is not None:
+                self._places[call.index] = place
+        return ToolCallDelta(place, id=given, name=function.name, arguments=function.arguments or "")
+
+    def _is_another(self, place: int, index: int | None, given: str | None) -> bool:
+        # Whoever says neither which call it is nor what it is called by begins one with each name.
+        return index is None if given is None else given != self._ids[place]
 
     def _finish(self, events: list[ProviderEvent]) -> None:
         reason = self._reason or "stop"
-        if self._calls and reason == "stop":
+        if self._ids and reason == "stop":
             reason = "tool_calls"  # some servers say "stop" although they called
         self.finished = True
         events.append(Finished(reason, self._usage))
@@ -309,21 +320,37 @@ def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": "developer" if is_developer else message.role}
     if message.tool_calls:
         wire["content"] = message.content or None
-        wire["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
+        wire["tool_calls"] = [_call(call, compat) for call in message.tool_calls]
     elif isinstance(message.content, str):
         wire["content"] = message.content
     elif compat.requires_string_content and all(isinstance(part, TextPart) for part in message.content):
         wire["content"] = text_of(message)
     else:
         wire["content"] = [_part(part) for part in message.content]
+    if message.role == "assistant" and compat.requires_reasoning_content_on_assistant_messages:
+        wire["reasoning_content"] = ""
     if message.tool_call_id is not None:
-        wire["tool_call_id"] = message.tool_call_id
+        wire["tool_call_id"] = _call_id(message.tool_call_id, compat)
     if message.name is not None:
         wire["name"] = message.name
     return wire
+
+
+def _call(call: ToolCall, compat: CompatSettings) -> dict[str, Any]:
+    wire = {
+        "id": _call_id(call.id, compat),
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+    if compat.requires_thought_signatures:
+        wire["extra_content"] = {"google": {"thought_signature": NO_SIGNATURE}}
+    return wire
+
+
+def _call_id(call_id: str, compat: CompatSettings) -> str:
+    if not compat.requires_mistral_tool_ids or _MISTRAL_ID.fullmatch(call_id):
+        return call_id
+    return sha256(call_id.encode()).hexdigest()[:9]
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -388,6 +388,26 @@ class CompatTests(ConfiguredCase):
         ]:
             self.assertEqual(compat_of(CompatSettings(), url).max_tokens_field, field, url)
 
+    def test_what_is_known_of_other_addresses(self) -> None:
+        for url, known in [
+            (
+                "https://api.mistral.ai/v1",
+                CompatSettings(requires_mistral_tool_ids=True, supports_usage_in_streaming=False),
+            ),
+            (
+                "https://api.deepseek.com",
+                CompatSettings(requires_reasoning_content_on_assistant_messages=True),
+            ),
+            (
+                "https://generativelanguage.googleapis.com/v1beta/openai",
+                CompatSettings(requires_thought_signatures=True),
+            ),
+            ("https://llm.example.org/v1", CompatSettings()),
+        ]:
+            self.assertEqual(compat_of(CompatSettings(), url), known)
+        given = CompatSettings(requires_mistral_tool_ids=False, supports_usage_in_streaming=True)
+        self.assertEqual(compat_of(given, "https://api.mistral.ai/v1"), given)
+
     def test_what_the_settings_say_wins(self) -> None:
         given = CompatSettings(max_tokens_field="max_tokens", supports_tools=False)
         self.assertEqual(compat_of(given, "https://api.openai.com/v1"), given)

@@ -315,6 +315,34 @@ class Asking(SynchronousTestCase):
             sent = body(HELLO, CompatSettings(supports_store=supported))
             self.assertIs(sent.get("store"), told)
 
+    def test_what_some_want_of_earlier_calls(self) -> None:
+        calls = (ToolCall("call_1", "f", "{}"), ToolCall("abcDEF123", "f", "{}"))
+        messages = (
+            *HELLO.messages,
+            Message(role="assistant", tool_calls=calls),
+            *(Message(role="tool", content="x", tool_call_id=call.id) for call in calls),
+            Message(role="assistant", content="done"),
+        )
+        request = ModelRequest(model="m", messages=messages)
+        plain = body(request)["messages"]
+        self.assertEqual([call["id"] for call in plain[1]["tool_calls"]], ["call_1", "abcDEF123"])
+        self.assertNotIn("reasoning_content", plain[1])
+        short = body(request, CompatSettings(requires_mistral_tool_ids=True))["messages"]
+        ids = [call["id"] for call in short[1]["tool_calls"]]
+        self.assertRegex(ids[0], "^[a-zA-Z0-9]{9}$")
+        self.assertEqual(ids[1], "abcDEF123")
+        self.assertEqual([message["tool_call_id"] for message in short[2:4]], ids)
+        compat = CompatSettings(requires_reasoning_content_on_assistant_messages=True)
+        thought = body(request, compat)["messages"]
+        self.assertEqual(
+            [message.get("reasoning_content") for message in thought], [None, "", None, None, ""]
+        )
+        signed = body(request, CompatSettings(requires_thought_signatures=True))["messages"][1]["tool_calls"]
+        self.assertEqual(
+            [call["extra_content"] for call in signed],
+            [{"google": {"thought_signature": "skip_thought_signature_validator"}}] * 2,
+        )
+
     def test_images_are_never_dropped_without_a_word(self) -> None:
         messages = (Message(role="user", content=(TextPart("a"), ImagePart("image/png", "QUJD"))),)
         sent = body(ModelRequest(model="m", messages=messages), CompatSettings(requires_string_content=True))
