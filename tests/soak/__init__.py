@@ -1,0 +1,1 @@
+"""Long tests, run by hand or at night; the suite runs the short form of each."""
