@@ -9,7 +9,7 @@ import msgspec
 
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["MAX_INTEGER", "MIN_INTEGER", "decode"]
+__all__ = ["MAX_INTEGER", "MIN_INTEGER", "check_depth", "decode"]
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 """The integers that all who pass them on can write down."""
@@ -21,6 +21,7 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
 MAX_REREAD_BYTES = 256 * 1024
+MAX_DEPTH = 100
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -37,6 +38,17 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise _wrong_value(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
+
+
+def check_depth(value: Any, param: str) -> None:
+    """Raise `InvalidRequestError` for JSON nested so deep that it could not be written again on its way."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        objects = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [inner for held in objects for inner in held if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise InvalidRequestError(f"{param} is nested more than {MAX_DEPTH} levels deep.", param=param)
 
 
 def _whole(value: Any) -> Any:

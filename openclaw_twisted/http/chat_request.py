@@ -15,7 +15,7 @@ from msgspec import Meta
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import MAX_INTEGER, MIN_INTEGER, decode
+from openclaw_twisted.http.body import MAX_INTEGER, MIN_INTEGER, check_depth, decode
 from openclaw_twisted.http.conversation import (
     Conversation,
     Count,
@@ -269,7 +269,15 @@ def _sampling(request: ChatRequest) -> Sampling:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         logit_bias=request.logit_bias,
         reasoning_effort=request.reasoning_effort,
-        response_format=msgspec.to_builtins(request.response_format) if request.response_format else None,
+        response_format=_response_format(request.response_format),
         # A legacy answer has room for one call.
         parallel_tool_calls=False if request.legacy else request.parallel_tool_calls,
     )
+
+
+def _response_format(given: ResponseFormatIn | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    check_depth(given.json_schema or {}, "response_format.json_schema")
+    told: dict[str, Any] = msgspec.to_builtins(given)
+    return told

@@ -11,7 +11,7 @@ from msgspec import Meta
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import MAX_INTEGER
+from openclaw_twisted.http.body import MAX_INTEGER, check_depth
 
 __all__ = [
     "Conversation",
@@ -52,10 +52,15 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tool_specs(functions: Sequence[FunctionIn]) -> tuple[ToolSpec, ...]:
-    """Return the tools that a request offers; raises `InvalidRequestError` when two share a name."""
+    """Return the tools that a request offers.
+
+    Raises `InvalidRequestError` when two share a name or one is nested too deep.
+    """
     names = [function.name for function in functions]
     if len(set(names)) < len(names):
         raise InvalidRequestError("Two tools have the same name.", param="tools")
+    for function in functions:
+        check_depth(function.parameters or {}, "tools")
     return tuple(
         ToolSpec(
             name=function.name,

@@ -16,7 +16,7 @@ from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError
 from openclaw_twisted.http.body import MAX_INTEGER, decode
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
-__all__ = ["EMBEDDING_KEY", "EmbeddingRequest", "EmbeddingsEndpoint", "EmbeddingsOut"]
+__all__ = ["EMBEDDING_KEY", "EmbeddingRequest", "EmbeddingsEndpoint", "EmbeddingsOut", "parse"]
 
 EMBEDDING_KEY = "models.embedding"
 MAX_INPUTS = 2048
@@ -83,8 +83,7 @@ class EmbeddingsEndpoint:
 
     async def __call__(self, call: Call) -> Reply:
         """Answer with the vectors."""
-        asked = decode(_decoder, call.body)
-        inputs = _inputs(asked.input)
+        asked, inputs = parse(call.body)
         if self.embedder is None:
             raise NotConfiguredError(
                 f'No embedding model is configured. Set {EMBEDDING_KEY} to "provider/model".'
@@ -102,6 +101,15 @@ class EmbeddingsEndpoint:
                 usage=EmbeddingUsageOut(usage.prompt_tokens, usage.total_tokens) if usage else UNSET,
             )
         )
+
+
+def parse(body: bytes) -> tuple[EmbeddingRequest, list[str] | list[list[int]]]:
+    """Read a request body: what is asked, and its inputs as a list of texts or of token lists.
+
+    Raises `InvalidRequestError` that says what is wrong and where.
+    """
+    asked = decode(_decoder, body)
+    return asked, _inputs(asked.input)
 
 
 def _inputs(given: str | Sequence[str | int | list[int]]) -> list[str] | list[list[int]]:

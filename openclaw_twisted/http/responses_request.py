@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http.body import decode
+from openclaw_twisted.http.body import check_depth, decode
 from openclaw_twisted.http.conversation import (
     Conversation,
     Count,
@@ -402,5 +402,6 @@ def _response_format(given: TextFormatIn) -> dict[str, Any] | None:
     _needed(given.name, "text.format.name")
     if given.schema is None:
         raise InvalidRequestError("text.format.schema is missing.", param="text.format.schema")
+    check_depth(given.schema, "text.format.schema")
     described = msgspec.to_builtins(given)
     return {"type": described.pop("type"), "json_schema": described}

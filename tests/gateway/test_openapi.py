@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from jsonschema_rs import Draft202012Validator
 from schemathesis import Case, GenerationMode
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -27,26 +25,13 @@ from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
 from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
+from tests.http.body_schemas import BEYOND_THE_SCHEMA, body_schema
 
 EXAMPLES = int(os.environ.get("OPENCLAW_SCHEMA_EXAMPLES", "20"))  # noqa: TID251 - for whoever wants more
 MIN_CASES = 2_000
 STREAMED = ("/v1/chat/completions", "/v1/responses")
 
 AnyCase = Case[Any]
-
-# What a schema cannot say: it depends on other fields, on settings, on what was sent before.
-BEYOND_THE_SCHEMA = re.compile(
-    "Give the image as a data: URI"
-    "|names a tool that is not among the tools"
-    "|but no tools are given"
-    "|Two tools have the same name"
-    "|is given twice, with different values"
-    "|There is no response of this id"
-    "|Files are not taken|files are not kept here"
-    "|Runs in the background|Conversations are not kept|Prompts are not stored"
-    "|System messages hold text only"
-    "|The session key (?:contains control characters|is longer than)"
-)
 
 
 def allowed(case: AnyCase) -> bool:
@@ -126,12 +111,36 @@ class Judge:
         """Tell whether a request is refused for what no schema says, or is not what its schema allows."""
         if BEYOND_THE_SCHEMA.search(json.loads(response.text)["error"]["message"]):
             return True
-        content = case.operation.definition.raw["requestBody"]["content"]["application/json"]
-        whole = {**content["schema"], "components": self.document["components"]}
-        return not Draft202012Validator(whole).is_valid(case.body)
+        return not body_schema(self.document, case.operation.path).is_valid(case.body)
 
     def close(self) -> None:
         self._session.close()
+
+
+HELLO = b'"messages":[{"role":"user","content":"hi"}]'
+
+
+def with_parameters(value: bytes) -> bytes:
+    return b'{%b,"tools":[{"function":{"name":"f","parameters":{"a":%b}}}]}' % (HELLO, value)
+
+
+# Bodies that no schema describes, and what they are answered with.
+HOSTILE: list[tuple[bytes, int]] = [
+    *((with_parameters(b"[" * depth + b"]" * depth), 400) for depth in (200, 900, 930, 940, 950, 960, 10**5)),
+    (with_parameters(b"9" * 30), 200),
+    (with_parameters(b"9" * 5_000), 400),
+    (with_parameters(b"1e400"), 400),
+    (with_parameters(b"NaN"), 400),
+    (with_parameters(b'"\\u0000"'), 200),
+    (with_parameters(b'"\\ud800"'), 400),
+    (b'{%b,"n":1,"n":2}' % HELLO, 400),
+    (b'{%b,"max_tokens":5.0,"other":%b}' % (HELLO, b"[" * 900 + b"]" * 900), 400),
+    (b'{%b,"user":"\\u0000"}' % HELLO, 400),
+    (b"\xef\xbb\xbf{%b}" % HELLO, 400),
+    (b"{%b}\x00" % HELLO, 400),
+    (b"\xff\xfe", 400),
+    (b"", 400),
+]
 
 
 class Conforming(TestCase):
@@ -182,4 +191,17 @@ class Conforming(TestCase):
         for path in ("chat/completions", "responses", "embeddings"):
             for status in (200, 400, 405, 415):
                 self.assertGreater(judge.statuses[f"POST /v1/{path}", status], 0, (path, status))
+        self.assertNotIn("defect in", self.gateway.output + self.gateway.errors)
+
+    async def test_what_no_schema_describes_is_refused_too(self) -> None:
+        def statuses() -> list[int]:
+            with requests.Session() as session:
+                session.headers.update(
+                    {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+                )
+                url = f"{self.gateway.base_url}/chat/completions"
+                return [session.post(url, data=body, timeout=10).status_code for body, _ in HOSTILE]
+
+        for (body, expected), status in zip(HOSTILE, await deferToThread(statuses), strict=True):
+            self.assertEqual(status, expected, body[:100])
         self.assertNotIn("defect in", self.gateway.output + self.gateway.errors)

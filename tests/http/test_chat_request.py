@@ -99,6 +99,29 @@ class Bodies(ParsingCase):
         with contextlib.suppress(InvalidRequestError):
             parse(json.dumps({"messages": [USER, value], **more}).encode(), LIMITS)
 
+    def test_integers_however_they_are_written(self) -> None:
+        said = self.said(max_tokens=5.0, seed=-3e2, tools=[TOOL])
+        self.assertEqual((said.sampling.max_tokens, said.sampling.seed), (5, -300))
+        self.assertIsInstance(said.sampling.max_tokens, int)
+        for body in ({"seed": 1e300}, {"max_tokens": 0.0}, {"n": 1.5}, {"max_tokens": 5.0, "seed": "x"}):
+            self.assertIn(self.refused(**body).param, body)
+
+    def test_what_is_nested_too_deep_to_be_passed_on(self) -> None:
+        def nested(levels: int) -> Any:
+            value: Any = {}
+            for _ in range(levels - 1):
+                value = {"a": value}
+            return value
+
+        for levels, taken in ((100, True), (102, False), (900, False)):
+            tools = [{"type": "function", "function": {"name": "f", "parameters": nested(levels)}}]
+            schema = {"type": "json_schema", "json_schema": nested(levels)}
+            if taken:
+                self.said(tools=tools, response_format=schema)
+            else:
+                self.assertEqual(self.refused(tools=tools).param, "tools")
+                self.assertEqual(self.refused(response_format=schema).param, "response_format.json_schema")
+
 
 class Messages(ParsingCase):
     def test_every_role(self) -> None:
