@@ -23,7 +23,7 @@ from twisted.copyright import version as twisted_version
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
@@ -36,7 +36,7 @@ from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
-from openclaw_twisted.boundaries import Provider, Retention
+from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import (
     AgentsSettings,
@@ -77,6 +77,7 @@ from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.opening import SessionRules
 from openclaw_twisted.runs.runner import Abilities, Runner
+from openclaw_twisted.runs.upkeep import Upkeep
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.sessions.turns import ClaimLimits
 from openclaw_twisted.site import GatewaySite
@@ -97,7 +98,6 @@ EXIT_CONFIG = 78
 
 CHAT_ORIGINS = "gateway.http.endpoints.chatCompletions.allowedOrigins"
 WEBSOCKET_ORIGINS = "gateway.controlUi.allowedOrigins"
-PRUNE_EVERY_SECONDS = 600.0
 FLUSH_SECONDS = 0.1
 
 _VERSIONS = {"version": __version__, "twisted": twisted_version}
@@ -134,8 +134,6 @@ class Gateway(Service):
         self._leave = leave
         self._starting: Deferred[None] | None = None
         self._port: IListeningPort | None = None
-        self._pruning = LoopingCall(self._prune)
-        self._pruning.clock = reactor
         self._token = _generated_token(loaded.settings, state_dir)
         self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3", claims=_claims(loaded.settings))
         self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
@@ -157,6 +155,9 @@ class Gateway(Service):
         catalog = Catalog(everybody, aliases=_aliases(agents))
         self.bus = LocalBus()
         self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))
+        self.upkeep = Upkeep(
+            reactor, self._store, loaded.settings.session, active=self.runner.active, now=time.time
+        )
         self._websockets, self._site = self._make_doors()
         self.metrics.watch(
             runs_running=lambda: self.runner.running,
@@ -203,8 +204,7 @@ class Gateway(Service):
         await self._store.open()
         self._port = await self._endpoint.listen(self._site)
         self._lag.start()
-        if self._settings.session.stateless_retention_seconds > 0:
-            self._pruning.start(PRUNE_EVERY_SECONDS)
+        self.upkeep.start()
         self._log.info("ready at {base_url}", base_url=self.base_url)
         self._say(
             welcome(
@@ -228,8 +228,7 @@ class Gateway(Service):
         await self.runner.drain(self._settings.gateway.shutdown.drain_seconds)
         await self._websockets.close_all()
         self._lag.stop()
-        if self._pruning.running:
-            self._pruning.stop()
+        self.upkeep.stop()
         await self._model.stop()
         await self._remote.close()
         await self._store.close()
@@ -260,13 +259,6 @@ class Gateway(Service):
     def _models_in_use(self) -> set[str]:
         agents = (self.directory.named(agent_id) for agent_id in self.directory.ids)
         return {model for agent in agents for model in agent.candidates()}
-
-    async def _prune(self) -> None:
-        before = time.time() - self._settings.session.stateless_retention_seconds
-        try:
-            await self._store.prune(Retention(stateless_before=before))
-        except StorageError as error:
-            self._log.error("old stateless runs could not be deleted: {reason}", reason=error.message)
 
     def _make_runner(self, provider: Provider) -> Runner:
         settings = self._settings

@@ -3,8 +3,8 @@
 The structs are the only list of keys there is. What a type cannot say stands beside it: keys that OpenClaw
 knows and this gateway does not (`INERT`), keys that it does not act on yet (`PENDING`), a struct that may be
 written as text (`_AS_TEXT`), and hints in a field's `Meta(extra=...)`: `duration` is the unit of a bare
-number in text that stands for seconds, `guards` marks the secrets that keep others out, `sampling` a map of
-parameters that models are asked with.
+number in text that stands for seconds, `size` a number of bytes that may be text, `guards` marks the secrets
+that keep others out, `sampling` a map of parameters that models are asked with.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from openclaw_twisted.config.inert import BOOKKEEPING, INERT
 from openclaw_twisted.config.pending import is_idle
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_source import SecretSource
+from openclaw_twisted.config.size import size_bytes
 
 __all__ = ["Builder"]
 
@@ -214,6 +215,11 @@ class Builder:
         if "duration" in hints and isinstance(value, str | int | float) and not isinstance(value, bool):
             try:
                 value = duration.seconds(value, hints["duration"])
+            except ValueError as error:
+                return self._refuse(path, str(error))
+        if "size" in hints and isinstance(value, str):
+            try:
+                value = size_bytes(value)
             except ValueError as error:
                 return self._refuse(path, str(error))
         if "sampling" in hints and isinstance(value, dict):

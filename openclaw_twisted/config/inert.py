@@ -92,8 +92,7 @@ INERT: Final[dict[type[Struct], frozenset[str]]] = {
         typingMode writeLock
     """),
     settings.MaintenanceSettings: _names("""
-        archiveDashboardAfter coldStorage highWaterBytes maxDiskBytes preserveRecent resetArchiveRetention
-        rotateBytes
+        archiveDashboardAfter coldStorage preserveRecent rotateBytes
     """),
     settings.ToolsSettings: _names("""
         agentToAgent byProvider codeMode elevated exec experimental fs github links loopDetection media

@@ -37,7 +37,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.ModelEntry: {"streaming": True},
     settings.ModelSettings: {"cost": settings.CostSettings()},
     settings.ProviderRequestSettings: {"allowPrivateNetwork": True},
-    settings.SessionSettings: _keys("maintenance"),
     settings.StorageSettings: _keys("url"),
 }
 

@@ -128,6 +128,21 @@ class MaintenanceSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(ge=0, description="Sessions unused for this long are deleted.", extra={"duration": "d"}),
     ] = field(default=30 * DAY_SECONDS, name="pruneAfter")
     max_entries: Annotated[Count, Meta(description="The most sessions that are kept.")] = 5000
+    max_disk_bytes: Annotated[
+        int, Meta(ge=1, description="The size of the database above which it is cut.", extra={"size": True})
+    ] = 10 * 2**30
+    high_water_bytes: Annotated[
+        int | None,
+        Meta(description="The size to which it is cut; unset is 80 % of the limit.", extra={"size": True}),
+    ] = None
+    reset_archive_retention_seconds: Annotated[
+        float | Literal[False] | None,
+        Meta(
+            description="How long messages that a reset or a compaction took out are kept; `false` is for "
+            "good, unset is as `pruneAfter`.",
+            extra={"duration": "d"},
+        ),
+    ] = field(default=None, name="resetArchiveRetention")
 
 
 class SessionSettings(Struct, frozen=True, kw_only=True, rename="camel"):

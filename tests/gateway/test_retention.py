@@ -76,16 +76,25 @@ class Retention(TestCase):
             await store.commit(turn(f"agent:main:{key}", now - age))
         await store.close()
 
-    async def test_old_stateless_runs_are_deleted_and_sessions_are_not(self) -> None:
+    async def test_what_is_old_is_deleted(self) -> None:
         await self.fill()
         gateway = self.gateway()
         await gateway.started()
+        await gateway.upkeep.idle()
+        self.assertEqual(await self.keys_after(gateway), ["agent:main:openai:new"])
+
+    async def test_sessions_stay_when_nothing_is_to_be_enforced(self) -> None:
+        await self.fill()
+        gateway = self.gateway(maintenance={"mode": "warn"})
+        await gateway.started()
+        await gateway.upkeep.idle()
         self.assertEqual(await self.keys_after(gateway), ["agent:main:chat", "agent:main:openai:new"])
 
     async def test_how_long_is_a_setting(self) -> None:
         await self.fill()
-        gateway = self.gateway(statelessRetention="6h")
+        gateway = self.gateway(statelessRetention="6h", maintenance={"pruneAfter": "100d"})
         await gateway.started()
+        await gateway.upkeep.idle()
         self.assertEqual(await self.keys_after(gateway), ["agent:main:chat"])
 
     async def test_stateless_runs_are_kept_off_the_hot_path(self) -> None:

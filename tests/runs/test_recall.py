@@ -34,6 +34,7 @@ class RecallTests(SynchronousTestCase):
     def ran(self, *script: Any, key: str | None = KEY) -> MemoryRuns:
         runs = MemoryRuns(script[0] if len(script) == 1 else list(script), clock=self.clock)
         self.run_before = runs.runner.start(run_request(user("a"), key=key, claim=CLAIM))
+        self.addCleanup(self.run_before.cancel)
         return runs
 
     def recalled(self, runs: MemoryRuns, claim: Claim = CLAIM) -> Run | None:
