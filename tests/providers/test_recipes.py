@@ -1,4 +1,4 @@
-"""The recipes of docs/how-to/providers.md, each against a server that looks at requests and answers in kind."""
+"""The recipes of docs/how-to/providers.md, each against a server that answers in kind."""
 
 from __future__ import annotations
 
