@@ -34,6 +34,7 @@ class Run:
         self.started_at = 0.0
         self.began_at: float | None = None
         self.stopped_by: GatewayError | None = None
+        self.session_id = ""
         self.work: Deferred[RunFinished] | None = None
         self._audience = 0
         self._waiting: list[Deferred[RunFinished]] = []

@@ -224,6 +224,7 @@ class Runner:
         if request.models != run.request.models:
             self.check(request.models)
         run.request = request
+        run.session_id = past.session.session_id if past.session is not None else ""
         await self._books.begin(run)
         opened = await self._opener.open(request, past)
         run.added = opened.added

@@ -39,7 +39,7 @@ class Entry:
         self.run_id = request.run_id
         self.session_key = request.session_key
         self.agent_id = request.agent_id
-        self.model = request.models[0]
+        self.model = run.model
         self.accepted_at = accepted_at
         self.ended: Ended | None = None
         self._run: Run | None = run
@@ -63,6 +63,7 @@ class Entry:
             seconds=last.at - run.started_at if run.started_at else 0.0,
             stopped=isinstance(run.stopped_by, CancelledRunError | UpstreamTimeoutError),
         )
+        self.model = run.model
         self._run = None
         self._when_ended()
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from openclaw_twisted import errors
 from openclaw_twisted.boundaries import Listener
@@ -46,7 +47,6 @@ from openclaw_twisted.ws.run_payloads import (
     ToolStart,
     stop_reason,
 )
-from openclaw_twisted.ws.session_target import session_id
 
 __all__ = ["DELTA_SECONDS", "Relay"]
 
@@ -90,6 +90,8 @@ class Relay:
     `now` gives seconds since the epoch.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         run: Run,
@@ -119,14 +121,22 @@ class Relay:
         self._stop_beat()
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
-        """Take a batch."""
+        """Take a batch; a defect of ours ends the telling, not the run."""
+        try:
+            self._take(events)
+        except Exception:  # noqa: BLE001 - nothing is awaited here
+            self._log.failure("run {run_id} can not be told any more", run_id=self._run.request.run_id)
+            self.leave()
+            self._gone()
+
+    def _take(self, events: Sequence[RunEvent]) -> None:
         for event in events:
             if isinstance(event, TextDelta):
                 self._answer.add(event.text)
             elif isinstance(event, ReasoningDelta):
                 self._thoughts.add(event.text)
             elif isinstance(event, RunStarted) and self._live:
-                model = self._run.request.models[0]
+                model = self._run.model
                 self._agent("lifecycle", LifecycleStart(started_at=_ms(event.at), model=model))
             elif isinstance(event, RunFinished | RunFailed):
                 self._end(event)
@@ -208,7 +218,7 @@ class Relay:
             ts=_ms(self._now()),
             session_key=str(request.session_key),
             agent_id=request.agent_id,
-            session_id=session_id(request.session_key),
+            session_id=self._run.session_id or UNSET,
         )
 
     def _chat(self, state: State, **told: Any) -> ChatPayload:
@@ -249,7 +259,7 @@ _fits: type[Listener] = Relay
 def _tool_start(call: ToolCall) -> ToolStart:
     try:
         arguments = msgspec.json.decode(call.arguments)
-    except msgspec.DecodeError:  # a model may write what is no JSON
+    except (msgspec.DecodeError, RecursionError):  # a model may write what is no JSON
         arguments = call.arguments
     return ToolStart(name=call.name, tool_call_id=call.id, args=arguments)
 

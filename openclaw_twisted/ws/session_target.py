@@ -18,7 +18,7 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.params import invalid
 
-__all__ = ["MAIN_KEY", "find_session", "main_session", "session_id"]
+__all__ = ["MAIN_KEY", "find_session", "main_session"]
 
 MAIN_KEY = "main"
 
@@ -29,11 +29,6 @@ _KEY_PREFIX = "agent:"
 def main_session(agent: Agent) -> SessionKey:
     """Return the session that an agent is in when nobody names one."""
     return SessionKey(agent.id, MAIN_KEY)
-
-
-def session_id(key: SessionKey) -> str:
-    """Return the id that a session is reported under: the one that a client chose for it, or its key."""
-    return key.rest.removeprefix(_EXPLICIT) if key.rest.startswith(_EXPLICIT) else str(key)
 
 
 def find_session(

@@ -10,6 +10,7 @@ from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
+from openclaw_twisted.errors import StorageError
 from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Runner
@@ -68,6 +69,14 @@ class Starter:
         if entry is None and run is not None:
             return ledger.enter(key, run, accepted_at=run.started_at)
         return entry
+
+    async def session_id(self, key: SessionKey) -> str:
+        """Return what a session is reported as: its conversation's id, or without one its key."""
+        try:
+            row = await self.runner.sessions.store.session(str(key))
+        except StorageError:  # what it was asked for has been done
+            row = None
+        return str(key) if row is None else row.session_id
 
     def start(self, asked: Asked, ledger: Ledger) -> Entry:
         """Start a run and enter it; raises what `Runner.start` raises.

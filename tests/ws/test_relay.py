@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.errors import (
@@ -77,7 +78,6 @@ class ShapeTests(RelayCase):
             "ts": TS,
             "sessionKey": "agent:main:a",
             "agentId": "main",
-            "sessionId": "agent:main:a",
         }
         end = {"phase": "end", "endedAt": 0, "stopReason": "stop"}
         self.assertEqual(
@@ -119,6 +119,29 @@ class ShapeTests(RelayCase):
     def test_the_end_is_the_end(self):
         self.assertEqual(self.ended, 1)
         self.assertEqual(self.runs.clock.getDelayedCalls(), [])
+
+
+class SessionTests(RelayCase):
+    def test_a_session_that_is_known_is_told(self):
+        self.start(*reply("one"))
+        self.told.clear()
+        self.start(*reply("two"))
+        row = self.successResultOf(Deferred.fromCoroutine(self.runs.store.session("agent:main:a")))
+        assert row is not None
+        told = [payload.get("sessionId") for payload in self.payloads("agent")]
+        self.assertEqual(told, [None, row.session_id, row.session_id])
+
+    def test_a_defect_in_the_telling_costs_the_run_nothing(self):
+        def tell(_event: Event) -> None:
+            raise ZeroDivisionError
+
+        pause = Pause()
+        run = self.start(pause, *reply("two"))
+        self.relay._tell = tell
+        pause.go_on()
+        self.assertEqual(run.status, "finished")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.ended, 1)
 
 
 class GatheringTests(RelayCase):

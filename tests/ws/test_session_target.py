@@ -5,8 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.session_key import SessionKey
-from openclaw_twisted.ws.session_target import find_session, session_id
+from openclaw_twisted.ws.session_target import find_session
 from tests.ws.rig import directory_of, settings_of
 
 AGENTS = {"defaults": {"model": "scripted/m"}, "entries": {"main": {}, "work": {}}}
@@ -40,12 +39,6 @@ class FindSessionTests(SynchronousTestCase):
             ({"chosen_id": "s1", "key": "foo"}, "agent:main:foo"),
         ]:
             self.assertEqual(self.key(**given), expected, given)
-
-    def test_the_id_that_is_reported_leads_back(self):
-        for text in ("agent:main:main", "agent:work:foo", "agent:main:explicit:s1"):
-            agent, _, rest = text.removeprefix("agent:").partition(":")
-            reported = session_id(SessionKey(agent, rest))
-            self.assertEqual(self.key(chosen_id=reported), text)
 
     def test_what_is_wrong_is_named(self):
         for given, words in [

@@ -72,7 +72,8 @@ class AgentMethods:
             if client.speaks_4:
                 return Answer(in_flight(entry))
             call.accept(accepted(entry, client))
-        return final(entry, await entry.end(), client)
+        ended = await entry.end()
+        return final(entry, ended, client, await self.starter.session_id(entry.session_key))
 
     def _start(self, params: AgentParams, session_key: str | None) -> Entry:
         if params.deliver:

@@ -6,13 +6,12 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from openclaw_twisted.content import Usage, text_of
+from openclaw_twisted.content import text_of
 from openclaw_twisted.events import RunFailed, RunFinished
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.ledger import Ended, Entry
 from openclaw_twisted.ws.method import Answer
 from openclaw_twisted.ws.run_payloads import stop_reason
-from openclaw_twisted.ws.session_target import session_id
 
 __all__ = ["accepted", "final", "in_flight"]
 
@@ -84,39 +83,39 @@ def in_flight(entry: Entry) -> _Accepted:
     )
 
 
-def final(entry: Entry, ended: Ended, client: Client) -> Answer:
+def final(entry: Entry, ended: Ended, client: Client, session_id: str) -> Answer:
     """Return the last response: the reply, that the run was stopped, or what went wrong."""
     outcome = ended.outcome
     if isinstance(outcome, RunFinished):
         text = text_of(outcome.message)
         result = _Result(
             payloads=(_Piece(text),) if text else (),
-            meta=_meta(entry, ended, stop_reason=outcome.reason, usage=outcome.usage),
+            meta=_meta(entry, ended, session_id, outcome.reason),
         )
         return Answer(_Final(entry.run_id, "ok", "completed", result))
     if ended.stopped:
-        return Answer(_stopped(entry, ended, outcome, client))
+        return Answer(_stopped(entry, ended, outcome, client, session_id))
     return Answer(_Final(entry.run_id, "error", outcome.error.message), error=outcome.error)
 
 
-def _stopped(entry: Entry, ended: Ended, outcome: RunFailed, client: Client) -> _Final:
+def _stopped(entry: Entry, ended: Ended, outcome: RunFailed, client: Client, session_id: str) -> _Final:
     # No error: the CLI of version 3 would answer an error by running the message a second time, on its own.
     reason = stop_reason(outcome.error)
     result = _Result(
         payloads=(_Piece(outcome.error.message, is_error=True),),
-        meta=_meta(entry, ended, stop_reason=reason, usage=None, aborted=True),
+        meta=_meta(entry, ended, session_id, reason),
     )
     return _Final(entry.run_id, "timeout" if client.speaks_4 else "ok", "aborted", result)
 
 
-def _meta(
-    entry: Entry, ended: Ended, *, stop_reason: str, usage: Usage | None, aborted: bool = False
-) -> _Meta:
+def _meta(entry: Entry, ended: Ended, session_id: str, reason: str) -> _Meta:
     provider, _, model = entry.model.partition("/")
+    outcome = ended.outcome
+    usage = outcome.usage if isinstance(outcome, RunFinished) else None
     counted = _Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else UNSET
     return _Meta(
         duration_ms=int(ended.seconds * 1000),
-        agent_meta=_AgentMeta(session_id(entry.session_key), provider, model, counted),
-        aborted=aborted,
-        stop_reason=stop_reason,
+        agent_meta=_AgentMeta(session_id, provider, model, counted),
+        aborted=not isinstance(outcome, RunFinished),
+        stop_reason=reason,
     )
