@@ -16,8 +16,8 @@ class Kills(TestCase):
     timeout = 300
 
     async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(self) -> None:
-        folder = Path(self.mktemp())
-        folder.mkdir()  # noqa: ASYNC240 - before anything runs
+        folder = Path(self.mktemp()).absolute()  # noqa: ASYNC240 - before anything runs
+        folder.mkdir()
         outcome = await kill_again_and_again(real_reactor(), folder, kills=KILLS, seed=1)
         self.assertEqual(outcome.faults, ())
         self.assertGreater(outcome.acknowledged, KILLS)
