@@ -37,9 +37,10 @@ from openclaw_twisted.errors import (
     UpstreamRateLimitError,
     UpstreamTimeoutError,
 )
+from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.circuit import Circuit
 from openclaw_twisted.providers.refusals import retry_after_seconds
-from openclaw_twisted.providers.upstream import Answer, Sender
+from openclaw_twisted.providers.upstream import Sender
 
 __all__ = ["Access", "Credential", "Outcome", "Standing", "origin_of"]
 

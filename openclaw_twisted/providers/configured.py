@@ -19,6 +19,7 @@ from openclaw_twisted.config.settings import CompatSettings, ModelSettings, Prov
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
+from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.deadline import within
@@ -27,7 +28,7 @@ from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.transport import proxy_finder, trust_of
-from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
+from openclaw_twisted.providers.upstream import Upstream, make_agent
 
 __all__ = ["Configured", "compat_of", "timeouts_of"]
 

@@ -17,12 +17,13 @@ from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ToolSpec
 from openclaw_twisted.errors import AgentNotFoundError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.embedded import LocalEndpoint
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.tool_repair import repair_tool_call
-from openclaw_twisted.providers.upstream import Timeouts, Upstream, make_agent
+from openclaw_twisted.providers.upstream import Upstream, make_agent
 
 __all__ = ["LOCAL", "Local"]
 

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import NoReturn, Protocol
 
 from openclaw_twisted.events import ProviderEvent
+from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
-from openclaw_twisted.providers.upstream import Answer
 
 __all__ = ["MAX_TOKENS", "Reader", "counted", "streamed"]
 

@@ -34,12 +34,12 @@ from zope.interface import implementer
 
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
+from openclaw_twisted.providers.answer import Body, Timeouts
 from openclaw_twisted.providers.errands import Exit, in_thread, run_program
 from openclaw_twisted.providers.http_agent import Ways
 from openclaw_twisted.providers.known_models import KnownModel, Wheel
 from openclaw_twisted.providers.partial_file import PartialFile
 from openclaw_twisted.providers.transport import everything_through
-from openclaw_twisted.providers.upstream import Body, Timeouts
 
 __all__ = ["HttpsOnlyAgent", "Progress", "Publisher", "Source", "WheelMirror", "sources_of"]
 

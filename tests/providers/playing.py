@@ -14,7 +14,8 @@ from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted.errors import UpstreamError
-from openclaw_twisted.providers.upstream import Answer, Body, Sender, Timeouts
+from openclaw_twisted.providers.answer import Answer, Body, Timeouts
+from openclaw_twisted.providers.upstream import Sender
 
 __all__ = ["BASE", "URL", "Playing", "Reply"]
 

@@ -27,7 +27,7 @@ from openclaw_twisted.providers.access import (
     Credential,
     Outcome,
 )
-from openclaw_twisted.providers.upstream import Answer, Timeouts
+from openclaw_twisted.providers.answer import Answer, Timeouts
 from tests.providers.playing import BASE, URL, Playing, Reply
 
 __all__ = ["BindingTests", "BreakerTests", "RotationTests"]

@@ -21,15 +21,9 @@ from openclaw_twisted.errors import (
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.providers.answer import DRAIN_SECONDS, HIGH_WATER_BYTES, Body, Timeouts
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
-from openclaw_twisted.providers.upstream import (
-    DRAIN_SECONDS,
-    HIGH_WATER_BYTES,
-    Body,
-    Timeouts,
-    Upstream,
-    make_agent,
-)
+from openclaw_twisted.providers.upstream import Upstream, make_agent
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
 
 E = TypeVar("E", bound=BaseException)

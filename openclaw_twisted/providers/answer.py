@@ -1,0 +1,219 @@
+"""An upstream's answer on its way: bytes for those who ask, limits on silence, and one end or another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
+
+__all__ = ["Answer", "Body", "Timeouts"]
+
+HIGH_WATER_BYTES = 16 * 1024
+DRAIN_SECONDS = 1.0
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an upstream may be silent, in seconds: while connecting, before its first byte, after it."""
+
+    connect_seconds: float = 10.0
+    first_byte_seconds: float = 120.0
+    idle_seconds: float = 120.0
+
+
+class Body(TwistedProtocol):
+    """An answer's body as bytes to ask for; nobody asking is what stops the socket from being read.
+
+    The silence limit counts only while somebody waits: a slow reader of ours is not a slow upstream.
+    """
+
+    transport: Any
+
+    def __init__(self, clock: IReactorTime, timeouts: Timeouts, *, name: str, sent_at: float) -> None:
+        self._clock = clock
+        self._timeouts = timeouts
+        self._name = name
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._paused = False
+        self._waiter: Deferred[bytes] | None = None
+        self._ended: Failure | None = None
+        self._began = False
+        self._discard = False
+        self._draining = False
+        self._quiet_since = sent_at
+        self._timer: IDelayedCall | None = None
+        self._watcher: Callable[[UpstreamError | None], object] | None = None
+
+    def read(self) -> Deferred[bytes]:
+        """Return all that has arrived, or wait for more; `b""` is the end.
+
+        Fails with `UpstreamError` when the connection broke, `UpstreamTimeoutError` when the
+        upstream was silent too long. Cancelling closes the connection.
+        """
+        if self._chunks:
+            data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks.clear()
+            self._held = 0
+            self._resume()
+            return succeed(data)
+        waiter: Deferred[bytes] = Deferred(self._cancelled)
+        self._waiter = waiter
+        if self._ended is not None:
+            self._conclude(self._ended)
+        else:
+            if self._began:
+                self._quiet_since = self._clock.seconds()
+            self._arm()
+        return waiter
+
+    def close(self) -> None:
+        """Close the connection now, unless it is being drained: nobody wants the rest."""
+        if not self._draining:
+            self._abort()
+
+    def drain(self) -> None:
+        """Let the rest arrive (nothing is expected) so that the connection can be used again."""
+        if self._ended is None:
+            self._draining = self._discard = True
+            self._resume()
+            self._disarm()
+            self._timer = self._clock.callLater(DRAIN_SECONDS, self._abort)
+
+    def watch(self, watcher: Callable[[UpstreamError | None], object]) -> None:
+        """Tell `watcher`, once, how the body ended: with an error, or well; nothing if we close it."""
+        self._watcher = watcher
+        if self._ended is not None:
+            self._tell(self._ended)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the connection."""
+        if self._discard:
+            return
+        if not self._began:
+            self._began = True
+            self._disarm()  # the next wait has another limit
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.callback(data)
+            return
+        self._chunks.append(data)
+        self._held += len(data)
+        if self._held >= HIGH_WATER_BYTES and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        """Note the end of the body, good or bad."""
+        self._disarm()
+        self._ended = reason
+        self._tell(reason)
+        if self._waiter is not None:
+            self._conclude(reason)
+
+    def _tell(self, reason: Failure) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher(None if _is_good_end(reason) else self._broken_off())
+
+    def _broken_off(self) -> UpstreamError:
+        return UpstreamError(f"{self._name} broke off in the middle of its answer. Try again.")
+
+    def _abort(self) -> None:
+        self._watcher = None
+        self._disarm()
+        self._chunks.clear()
+        self._discard = True
+        if self._ended is None:
+            self.transport.stopProducing()
+
+    def _conclude(self, reason: Failure) -> None:
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None
+        if _is_good_end(reason):
+            waiter.callback(b"")
+        else:
+            waiter.errback(self._broken_off())
+
+    def _cancelled(self, _waiter: Deferred[bytes]) -> None:
+        self._waiter = None
+        self.close()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._ended is None:
+                self.transport.resumeProducing()
+
+    def _arm(self) -> None:
+        # One timer for the whole body: it looks, when it fires, how long the silence really was.
+        if self._timer is None:
+            left = self._quiet_since + self._limit() - self._clock.seconds()
+            self._timer = self._clock.callLater(max(left, 0.0), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._quiet_since + self._limit() > self._clock.seconds():
+            self._arm()
+            return
+        waiter, self._waiter = self._waiter, None
+        error = UpstreamTimeoutError(f"{self._name} was silent for {self._limit():g} s. Try again.")
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher(error)
+        self.close()
+        waiter.errback(error)
+
+    def _limit(self) -> float:
+        return self._timeouts.idle_seconds if self._began else self._timeouts.first_byte_seconds
+
+    def _disarm(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+def _is_good_end(reason: Failure) -> bool:
+    return reason.check(ResponseDone, PotentialDataLoss) is not None
+
+
+class Answer:
+    """An upstream's answer: the status, the headers, and the body still on its way.
+
+    `secrets` are the values of the headers that the request carried: texts not to be passed on.
+    """
+
+    def __init__(self, response: IResponse, body: Body, *, secrets: tuple[str, ...] = ()) -> None:
+        self.status: int = response.code
+        self._headers: Headers = response.headers
+        self.body = body
+        self.secrets = secrets
+
+    def header(self, name: str) -> str | None:
+        """Return the last value of a header, or None."""
+        values = self._headers.getRawHeaders(name)
+        return values[-1] if values else None
+
+    async def read_at_most(self, limit_bytes: int) -> bytes:
+        """Return the body's first `limit_bytes`; the connection is closed if there is more."""
+        data = b""
+        while len(data) < limit_bytes:
+            more = await self.body.read()
+            if not more:
+                return data
+            data += more
+        self.body.close()
+        return data[:limit_bytes]
