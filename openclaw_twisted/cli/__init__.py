@@ -12,6 +12,7 @@ from openclaw_twisted.cli.check_config import check_config
 from openclaw_twisted.cli.ending import ending
 from openclaw_twisted.cli.init import init
 from openclaw_twisted.cli.local import local
+from openclaw_twisted.cli.openapi import openapi
 from openclaw_twisted.cli.run import run
 from openclaw_twisted.cli.show_token import token
 
@@ -44,5 +45,5 @@ def main() -> None:
     """Run the gateway, talk to it, and look after its files."""
 
 
-for command in (init, run, check_config, agent, token, local):
+for command in (init, run, check_config, agent, token, local, openapi):
     main.add_command(command)

@@ -38,7 +38,7 @@ class MainTests(CommandTestCase):
 
     def test_help_names_every_command_with_a_sentence(self) -> None:
         said = self.succeed("--help")
-        for name in ("init", "run", "check-config", "agent", "token", "local"):
+        for name in ("init", "run", "check-config", "agent", "token", "local", "openapi"):
             self.assertRegex(said, rf"(?m)^  {name}  +[A-Z].*\.$")
 
     def test_every_command_has_help(self) -> None:
