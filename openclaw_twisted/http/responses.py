@@ -15,7 +15,8 @@ from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.parts import ContentLimits
 from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses_answer import new_response
-from openclaw_twisted.http.responses_request import REFERENCE, ResponsesRequest, conversation_of, parse
+from openclaw_twisted.http.responses_conversation import conversation_of
+from openclaw_twisted.http.responses_request import REFERENCE, ResponsesRequest, parse
 from openclaw_twisted.http.responses_stream import ResponseEncoder, whole_response
 
 __all__ = ["Responses", "response_limits"]

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.settings import ImagesSettings
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.http import chat_request, embeddings, responses_request
+from openclaw_twisted.http import chat_request, embeddings, responses_conversation, responses_request
 from openclaw_twisted.http.openapi import document
 from openclaw_twisted.http.parts import ContentLimits
 from tests.http.body_schemas import BEYOND_THE_SCHEMA, body_schema
@@ -117,7 +117,7 @@ def altered(draw: Callable[[Any], Any], whole: dict[str, Any]) -> Any:
 
 
 def parse_responses(body: bytes) -> object:
-    return responses_request.conversation_of(responses_request.parse(body), LIMITS)
+    return responses_conversation.conversation_of(responses_request.parse(body), LIMITS)
 
 
 class Agreeing(SynchronousTestCase):

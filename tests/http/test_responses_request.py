@@ -11,7 +11,8 @@ from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.conversation import Conversation
 from openclaw_twisted.http.parts import ContentLimits, Draft
-from openclaw_twisted.http.responses_request import ResponsesRequest, conversation_of, parse
+from openclaw_twisted.http.responses_conversation import conversation_of
+from openclaw_twisted.http.responses_request import ResponsesRequest, parse
 from openclaw_twisted.testing import user
 from tests.http.test_parts import data_uri, padded
 

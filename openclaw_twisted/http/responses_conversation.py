@@ -1,0 +1,176 @@
+"""What a Responses request says to the model: its items as messages, its tools, its sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from openclaw_twisted.boundaries import Sampling
+from openclaw_twisted.content import Message, ToolCall, ToolSpec
+from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.http.body import check_depth
+from openclaw_twisted.http.conversation import (
+    Conversation,
+    FunctionIn,
+    check_named,
+    check_required,
+    tool_specs,
+)
+from openclaw_twisted.http.parts import ContentLimits, read_content, with_content
+from openclaw_twisted.http.responses_request import (
+    AllowedToolsIn,
+    FunctionToolIn,
+    InputItemIn,
+    NamedToolIn,
+    ResponsesRequest,
+    TextFormatIn,
+)
+
+__all__ = ["conversation_of"]
+
+
+def conversation_of(request: ResponsesRequest, limits: ContentLimits) -> Conversation:
+    """Return what a request, whose references are resolved, says to the model.
+
+    Raises `InvalidRequestError` for what cannot be said.
+    """
+    tools = _tools(request.tools or ())
+    offered, choice = _tool_choice(request, tools)
+    return Conversation(
+        messages=_messages(request.input, limits),
+        instructions=(request.instructions,) if request.instructions else (),
+        tools=offered,
+        tool_choice=choice,
+        sampling=_sampling(request),
+    )
+
+
+def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Message, ...]:
+    if isinstance(given, str):
+        return (Message(role="user", content=given),)
+    messages: list[Message] = []
+    for at, item in enumerate(given):
+        path = f"input[{at}]"
+        match item.type:
+            case "message":
+                messages.append(_message(item, path, limits))
+            case "function_call":
+                _add_call(messages, _call(item, path))
+            case "function_call_output":
+                output = Message(role="tool", tool_call_id=_needed(item.call_id, f"{path}.call_id"))
+                messages.append(with_content(output, read_content(item.output, f"{path}.output", limits)))
+            case "reasoning":
+                pass
+            case _:
+                raise InvalidRequestError(
+                    f"Items of type {_shown(item.type)} are not taken. Send message, function_call, "
+                    "function_call_output, reasoning or item_reference items.",
+                    param=f"{path}.type",
+                )
+    if not any(message.role in {"user", "tool"} for message in messages):
+        raise InvalidRequestError("Missing user message in `input`.", param="input")
+    limits.check_total(messages)
+    return tuple(messages)
+
+
+def _message(item: InputItemIn, path: str, limits: ContentLimits) -> Message:
+    content = read_content(item.content, f"{path}.content", limits)
+    role = _needed(item.role, f"{path}.role")
+    if role in {"user", "assistant"}:
+        return with_content(Message(role=role), content)
+    if not isinstance(content, str):
+        raise InvalidRequestError("System messages hold text only.", param=f"{path}.content")
+    return Message(role="system", content=content)
+
+
+def _call(item: InputItemIn, path: str) -> ToolCall:
+    return ToolCall(
+        id=_needed(item.call_id, f"{path}.call_id"),
+        name=_needed(item.name, f"{path}.name"),
+        arguments=item.arguments or "",
+    )
+
+
+def _add_call(messages: list[Message], call: ToolCall) -> None:
+    """Add a call to the answer it was part of: calls that follow each other were made together."""
+    if messages and messages[-1].role == "assistant":
+        last = messages[-1]
+        messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
+    else:
+        messages.append(Message(role="assistant", tool_calls=(call,)))
+
+
+def _needed(value: Any, param: str) -> Any:
+    if not value:
+        raise InvalidRequestError(f"{param} is missing.", param=param)
+    return value
+
+
+def _tools(given: Sequence[FunctionToolIn]) -> tuple[ToolSpec, ...]:
+    return tool_specs([_function(tool, f"tools[{at}]") for at, tool in enumerate(given)])
+
+
+def _function(tool: FunctionToolIn, path: str) -> FunctionIn:
+    if tool.type != "function":
+        raise InvalidRequestError(
+            f"Tools of type {_shown(tool.type)} are not run here. Offer functions, and run them yourself.",
+            param=f"{path}.type",
+        )
+    return tool.function or FunctionIn(
+        name=_needed(tool.name, f"{path}.name"),
+        description=tool.description,
+        parameters=tool.parameters,
+        strict=tool.strict,
+    )
+
+
+def _shown(kind: str) -> str:
+    return kind[:64] if kind.replace("_", "").isalnum() else "another kind"
+
+
+def _tool_choice(
+    request: ResponsesRequest, tools: tuple[ToolSpec, ...]
+) -> tuple[tuple[ToolSpec, ...], str | tuple[str, str] | None]:
+    """Return the tools to offer and the choice among them."""
+    choice = request.tool_choice
+    match choice:
+        case NamedToolIn():
+            name = _needed(choice.chosen, "tool_choice.name")
+            check_named(name, tools, "tool_choice")
+            return tools, ("function", name)
+        case AllowedToolsIn():
+            for tool in choice.tools:
+                check_named(tool.name, tools, "tool_choice")
+            allowed = {tool.name for tool in choice.tools}
+            return tuple(tool for tool in tools if tool.name in allowed), choice.mode
+        case "required":
+            check_required(tools, "tool_choice")
+    return tools, choice
+
+
+def _sampling(request: ResponsesRequest) -> Sampling:
+    return Sampling(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        max_tokens=request.max_output_tokens,
+        reasoning_effort=request.reasoning.effort if request.reasoning else None,
+        response_format=_response_format(request.format),
+        parallel_tool_calls=request.parallel_tool_calls,
+    )
+
+
+def _response_format(given: TextFormatIn) -> dict[str, Any] | None:
+    """Return the format as chat completions write it, which is how providers are asked."""
+    if given.type == "text":
+        return None
+    if given.type == "json_object":
+        return {"type": "json_object"}
+    _needed(given.name, "text.format.name")
+    if given.schema is None:
+        raise InvalidRequestError("text.format.schema is missing.", param="text.format.schema")
+    check_depth(given.schema, "text.format.schema")
+    described = msgspec.to_builtins(given)
+    return {"type": described.pop("type"), "json_schema": described}
