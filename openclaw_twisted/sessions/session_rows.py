@@ -282,7 +282,7 @@ def _first(connection: Connection, statement: str, value: str) -> SessionRow | N
 def _row(row: tuple[Any, ...]) -> SessionRow:
     fields = dict(zip(SessionRow.__struct_fields__, row, strict=True))
     try:
-        fields["options"] = _decode_options(fields["options"])
+        fields["options"] = {} if fields["options"] == "{}" else _decode_options(fields["options"])
     except msgspec.DecodeError:  # choices that are damaged are no reason to deny the session
         fields["options"] = {}
     return SessionRow(**fields)
