@@ -22,6 +22,7 @@ BEYOND_THE_SCHEMA = re.compile(
     "|System messages hold text only"
     "|The session key (?:contains control characters|is longer than)"
     "|levels deep"
+    "|Nothing is left to answer"
 )
 
 
