@@ -156,7 +156,7 @@ class _Way:
         limit = sampling.max_tokens
         if self.max_tokens is not None:
             limit = min(limit or self.max_tokens, self.max_tokens)
-        return replace(sampling, reasoning_effort=effort, thinking=None, max_tokens=limit)
+        return replace(sampling, reasoning_effort=effort, max_tokens=limit)
 
 
 class _Remote:
