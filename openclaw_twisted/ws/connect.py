@@ -41,9 +41,12 @@ from openclaw_twisted.ws.refusal import (
 )
 from openclaw_twisted.ws.subscriptions import Subscriptions
 
-__all__ = ["METHOD", "Client", "Desk", "Login", "Visitor", "log_in"]
+__all__ = ["METHOD", "NO_CAPS", "Client", "Desk", "Login", "Visitor", "log_in"]
 
 METHOD = "connect"
+
+NO_CAPS: frozenset[str] = frozenset()
+"""One for all: thousands of connections have none."""
 
 _UNKNOWN_TOKEN = b""  # matches nothing: a device's token that is not known is a failure like any other
 
@@ -72,7 +75,7 @@ class Client:
     scopes: frozenset[str]
     info: ClientInfo
     address: str = ""
-    caps: frozenset[str] = frozenset()
+    caps: frozenset[str] = NO_CAPS
     device_id: str = ""
     device_token: IssuedToken | None = None
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
@@ -155,7 +158,7 @@ class _Attempt:
             scopes=scopes,
             info=self.params.client,
             address=str(self.visitor.address.ip),
-            caps=frozenset(self.params.caps),
+            caps=frozenset(self.params.caps) if self.params.caps else NO_CAPS,
             device_id=device.id if device is not None else "",
             device_token=self._token_for(scopes),
         )

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from automat import TypeMachineBuilder
 from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
 from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.ws import frames
@@ -33,6 +34,8 @@ from openclaw_twisted.ws.refusal import NORMAL_CLOSE, Refusal
 __all__ = ["Challenge", "Handshake", "Receiver", "Reception", "Welcome", "Wire", "new_handshake"]
 
 _log = Logger()
+
+_NO_HEADERS = Headers()
 
 
 class Challenge(Struct, frozen=True, kw_only=True):
@@ -133,6 +136,7 @@ def _admit(_handshake: Handshake, newcomer: _Newcomer, login: Login) -> None:
     client = login.client
     hello, newcomer.receiver = newcomer.welcome(client)
     newcomer.wire.send(frames.success(login.request_id, hello))
+    newcomer.visitor = replace(newcomer.visitor, headers=_NO_HEADERS)
     _log.info(
         "{program} logged in over WebSocket from {address} with protocol {protocol}",
         program=shown(client.program),

@@ -29,6 +29,7 @@ MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame has 125, the code takes
 PING_BYTES = 12  # the least that Autobahn can tell its own pings by
 
 _TEXT = 1  # the opcode
+_LEFTOVERS = ("http_headers", "http_request_data", "http_request_params", "http_response_data")
 
 
 class _Timer:
@@ -93,6 +94,8 @@ class Connection(WebSocketServerProtocol):
     def let_in(self) -> None:
         """Take messages of full size from now on: the client has logged in."""
         self.maxMessagePayloadSize = self._limits.max_payload_bytes
+        for leftover in _LEFTOVERS:  # nobody asks again, and thousands of connections may stay for days
+            self.__dict__.pop(leftover, None)
 
     def send(self, frame: bytes) -> None:
         """Send one text frame; does nothing once the connection is closing."""

@@ -14,13 +14,15 @@ __all__ = ["MAX_FOLLOWED", "Following", "Subscriptions"]
 
 MAX_FOLLOWED = 1000
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class Subscriptions:
     """Whether a client follows the list of sessions, and whose messages; keys are whole session keys."""
 
     def __init__(self) -> None:
         self.sessions = False
-        self._messages: set[str] = set()
+        self._messages = _NOTHING  # most follow nothing
         self._following: Following | None = None
 
     def join(self, following: Following) -> None:
@@ -45,13 +47,13 @@ class Subscriptions:
             raise InvalidRequestError(
                 f"This connection follows the messages of {MAX_FOLLOWED} sessions already. Leave some first."
             )
-        self._messages.add(session_key)
+        self._messages = self._messages | {session_key}
         if self._following is not None:
             self._following.add(session_key, self)
 
     def leave_messages(self, session_key: str) -> None:
         """Stop that."""
-        self._messages.discard(session_key)
+        self._messages = self._messages - {session_key}
         if self._following is not None:
             self._following.discard(session_key, self)
 
