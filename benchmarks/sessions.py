@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
@@ -24,6 +25,9 @@ from openclaw_twisted.sessions.sqlite import SqliteStore
 COMMITS = 4000
 READS = 2000
 STORED_SESSIONS = 10_000
+LONG_SESSION = 5000
+TURNS = 1000
+CONTEXT_TOKENS = 8000
 
 _MESSAGES = (Message(role="user", content="q" * 500), Message(role="assistant", content="a" * 500))
 
@@ -48,7 +52,15 @@ async def main(reactor: Any, directory: str | None = None) -> None:
             )
         await _measure("sessions(100)", lambda _: store.sessions(SessionQuery(limit=100)), READS // 10, 1)
         await _notes(store)
+        await _turns("turns while there is little", store)
         await _fill(store)
+        await _turns(f"turns beside {STORED_SESSIONS} sessions", store)
+        listing = SessionQuery(limit=100, stateless=False)
+        await _measure("list 100 of them", lambda _: store.sessions(listing), 100, 1)
+        search = SessionQuery(limit=100, search="zzz")
+        await _measure("search them", lambda _: store.sessions(search), 50, 1)
+        await _lengthen(store)
+        await _turns(f"turns behind {LONG_SESSION} messages", store, key=_key(0, "long:"))
         await store.close()
         began = time.perf_counter()
         await store.open()
@@ -76,6 +88,25 @@ async def _measure(name: str, call: Callable[[int], Awaitable[object]], count: i
     print(f"{name:26}{count / seconds:12.0f}{median(latencies):10.0f}{p99:10.0f}{cpu / count * 1e6:10.1f}")
 
 
+async def _turns(name: str, store: SqliteStore, key: str | None = None) -> None:
+    """Measure what the store does for one turn: read what fits, note the beginning, keep the turn."""
+    print(name)
+
+    async def turn(n: int) -> None:
+        record = _turn(n, key=key)
+        await store.conversation(record.run.session_key, max_tokens=CONTEXT_TOKENS)
+        await store.begin(msgspec.structs.replace(record.run, status="running", ended_at=None))
+        await store.commit(record)
+
+    for concurrency in (1, 16):
+        await _measure(f"  {concurrency} at a time", turn, TURNS, concurrency)
+
+
+async def _lengthen(store: SqliteStore) -> None:
+    turns = [_turn(n, key=_key(0, "long:")) for n in range(LONG_SESSION // 2)]
+    await gatherResults([Deferred.fromCoroutine(store.commit(turn)) for turn in turns])
+
+
 async def _notes(store: SqliteStore) -> None:
     turns = [_turn(n, "openai:") for n in range(COMMITS)]
     cpu = time.process_time()
@@ -97,11 +128,11 @@ def _key(n: int, prefix: str = "") -> str:
     return f"agent:main:{prefix}{n}"
 
 
-def _turn(n: int, prefix: str = "", sessions: int = 100) -> TurnRecord:
+def _turn(n: int, prefix: str = "", sessions: int = 100, key: str | None = None) -> TurnRecord:
     now = time.time()
     run = RunRecord(
         run_id=f"chatcmpl_{prefix}{n}_{time.perf_counter_ns()}",
-        session_key=_key(n if prefix else n % sessions, prefix),
+        session_key=key or _key(n if prefix else n % sessions, prefix),
         agent_id="main",
         model="openai/gpt-5",
         status="finished",

@@ -96,6 +96,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `session_id` names this conversation and is another one after a reset, `started_at` is when it began,
     `message_count` how many messages it has; `last_seq` counts all that there ever were under this key.
+    `title` is how its user began, `preview` what was said last; sessions of one request have neither.
     `label`, `model`, the levels and `options` are what somebody chose for the session. The tokens are those
     of all its runs, `context_tokens` those of the last one: what the conversation takes up by now.
     """

@@ -303,6 +303,7 @@ class MemoryStore:
         before = self._sessions.get(run.session_key)
         row = self._touched(run.session_key, run.agent_id, run.started_at)
         messages = self._messages.setdefault(run.session_key, [])
+        told = () if is_stateless(run.session_key) else turn.messages
         added = tuple(stored_messages(turn, row.last_seq))
         messages.extend(added)
         self._sessions[run.session_key] = replace(
@@ -310,8 +311,8 @@ class MemoryStore:
             updated_at=max(changed_at(run), before.updated_at if before else changed_at(run)),
             message_count=row.message_count + len(added),
             last_seq=row.last_seq + len(added),
-            title=row.title or title_of(turn.messages),
-            preview=preview_of(turn.messages) or row.preview,
+            title=row.title or title_of(told),
+            preview=preview_of(told) or row.preview,
             input_tokens=row.input_tokens + (usage.prompt_tokens if usage else 0),
             output_tokens=row.output_tokens + (usage.completion_tokens if usage else 0),
             total_tokens=row.total_tokens + (usage.total_tokens if usage else 0),

@@ -239,17 +239,19 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
     """Return the session's row; `messages` is None at the beginning of a run, which counts nothing yet."""
     usage = run.usage if messages is not None else None
     at = changed_at(run)
+    stateless = is_stateless(run.session_key)
+    told = () if stateless else messages or ()  # nobody looks for a request by what it said
     return (
         run.session_key,
         run.agent_id,
-        is_stateless(run.session_key),
+        stateless,
         str(uuid.uuid4()),
         run.started_at,
         run.started_at,
         at,
         len(messages or ()),
-        title_of(messages or ()),
-        preview_of(messages or ()),
+        title_of(told),
+        preview_of(told),
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
         usage.total_tokens if usage else 0,

@@ -521,7 +521,7 @@ class SessionStoreContract(Suite):
         self.assertEqual(found(stateless=False), (everything[1:], 2))
         self.assertEqual(found(agent_id="other"), (["other:x"], 1))
         self.assertEqual(found(active_since=20.0), (everything[:2], 2))
-        self.assertEqual(found(search="Cats"), (everything, 3))
+        self.assertEqual(found(search="Cats"), (everything[1:], 2))
         self.assertEqual(found(search="about"), (["other:x"], 1))
         self.assertEqual(found(search="chat", stateless=False), (["main:Chat"], 1))
         self.assertEqual(found(search="%"), ([], 0))

@@ -27,9 +27,10 @@ UPDATE sessions SET
 CREATE UNIQUE INDEX sessions_by_id ON sessions (session_id);
 CREATE UNIQUE INDEX sessions_by_label ON sessions (label) WHERE label IS NOT NULL;
 
--- Listings leave out the many that last for one request, which have an index of their own already.
+-- Listings leave out the many that last for one request; pruning wants those alone.
 DROP INDEX sessions_by_update;
-CREATE INDEX sessions_named ON sessions (updated_at DESC, session_key) WHERE stateless = 0;
+DROP INDEX sessions_to_prune;
+CREATE INDEX sessions_by_kind ON sessions (stateless, updated_at DESC, session_key);
 
 CREATE TABLE archives (
     session_key TEXT    NOT NULL,
