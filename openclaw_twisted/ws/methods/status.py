@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted import __version__
@@ -44,6 +45,22 @@ class NoHeartbeat(Struct, frozen=True, kw_only=True, rename="camel"):
     ack_max_chars: int = 0
 
 
+class RecentSession(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session that was used lately; `age` is since when, `updatedAt` when, both in ms."""
+
+    key: str
+    updated_at: int
+    age: int
+
+
+class HealthSessions(Struct, frozen=True, kw_only=True):
+    """How many sessions there are, and the last ones that were used."""
+
+    path: str = PATH
+    count: int
+    recent: tuple[RecentSession, ...]
+
+
 class AgentHealth(Struct, frozen=True, kw_only=True, rename="camel"):
     """One agent."""
 
@@ -51,6 +68,7 @@ class AgentHealth(Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     is_default: bool
     heartbeat: NoHeartbeat = NoHeartbeat()
+    sessions: HealthSessions
 
 
 class Health(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -65,6 +83,7 @@ class Health(Struct, frozen=True, kw_only=True, rename="camel"):
     heartbeat_seconds: int = 0
     default_agent_id: str
     agents: tuple[AgentHealth, ...] | UnsetType = UNSET
+    sessions: HealthSessions | UnsetType = UNSET
 
 
 class Runs(Struct, frozen=True):
@@ -154,23 +173,37 @@ class StatusMethods:
         )
 
     async def health(self, call: Call, _params: HealthParams) -> Answer:
-        """Tell how the gateway is; the agents only to those who may read."""
+        """Tell how the gateway is; agents and sessions only to those who may read."""
         self.pulse.asked_for_health()
-        directory = self.shown.directory
-        agents = (directory.named(agent_id) for agent_id in directory.ids)
+        health = Health(ts=self.pulse.brief().ts, default_agent_id=self.shown.directory.default.id)
+        if not allows(call.client.scopes, Scope.READ):
+            return Answer(health)
+        ids = self.shown.directory.ids
         return Answer(
-            Health(
-                ts=self.pulse.brief().ts,
-                default_agent_id=directory.default.id,
-                agents=tuple(
-                    AgentHealth(
-                        agent_id=agent.id, name=agent.name, is_default=agent.id == directory.default.id
-                    )
-                    for agent in agents
-                )
-                if allows(call.client.scopes, Scope.READ)
-                else UNSET,
+            msgspec.structs.replace(
+                health,
+                agents=tuple([await self._agent_health(agent_id) for agent_id in ids]),
+                sessions=await self._health_sessions(),
             )
+        )
+
+    async def _agent_health(self, agent_id: str) -> AgentHealth:
+        agent, default = self.shown.directory.named(agent_id), self.shown.directory.default
+        return AgentHealth(
+            agent_id=agent.id,
+            name=agent.name,
+            is_default=agent.id == default.id,
+            sessions=await self._health_sessions(agent_id),
+        )
+
+    async def _health_sessions(self, agent_id: str | None = None) -> HealthSessions:
+        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False, agent_id=agent_id))
+        return HealthSessions(
+            count=page.count,
+            recent=tuple(
+                RecentSession(key=recent.key, updated_at=recent.updated_at, age=recent.age)
+                for recent in page.recent
+            ),
         )
 
     async def status(self, call: Call, _params: NoParams) -> Answer:
