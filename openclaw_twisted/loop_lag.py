@@ -8,11 +8,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["EVERY_SECONDS", "LoopLag"]
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 0.1
 
 
 class LoopLag:
-    """Asks to be called each second and tells `observe` by how many seconds the call came too late."""
+    """Asks to be called ten times a second and tells `observe` by how many seconds the call came too late."""
 
     def __init__(self, clock: IReactorTime, observe: Callable[[float], object]) -> None:
         self._clock = clock

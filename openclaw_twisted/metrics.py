@@ -61,7 +61,7 @@ class Metrics:
         self._of_doors()
         self._lag = self._histogram(
             "event_loop_lag_seconds",
-            "How late the event loop calls what is due, tried each second.",
+            "How late the event loop calls what is due, tried ten times a second.",
             LAG_SECONDS,
         )
         build = Info("build", "The versions in use.", namespace="openclaw", registry=self.registry)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, cast
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
@@ -28,6 +30,11 @@ from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
 
 __all__ = ["AgentRuns", "Place", "Placing", "end_of"]
+
+# To read so much takes some 10 ms, which is about what a thread costs in switching.
+LARGE_BODY_BYTES = 512 * 1024
+
+T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +75,16 @@ class AgentRuns:
             max_kept=settings.limits.max_idempotency_keys,
         )
         self._recall = Recall(runner.sessions.store, clock, keep_seconds=settings.limits.idempotency_seconds)
+
+    async def read(self, call: Call, parse: Callable[[], T]) -> T:
+        """Return what `parse` makes of a call's body; raises what it raises.
+
+        A large body is read in a thread, because nobody else is answered meanwhile where it is not.
+        """
+        if len(call.body) <= LARGE_BODY_BYTES:
+            return parse()
+        threads: Any = self._clock
+        return cast("T", await deferToThreadPool(threads, threads.getThreadPool(), parse))
 
     def target(self, call: Call, *, model: str | None, user: str | None) -> Target:
         """Return what a request means; raises what `resolve_target` raises."""

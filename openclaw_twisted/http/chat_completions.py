@@ -27,7 +27,7 @@ class ChatCompletions:
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in pieces when the request says `stream`."""
-        asked, conversation = parse(call.body, self.images.limits)
+        asked, conversation = await self.runs.read(call, lambda: parse(call.body, self.images.limits))
         target = self.runs.target(call, model=asked.model, user=asked.user)
         place = Place(session_key=target.session_key)
         run = await self.runs.run(

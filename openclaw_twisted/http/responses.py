@@ -36,7 +36,7 @@ class Responses:
 
     async def __call__(self, call: Call) -> Reply | None:
         """Answer whole, or in events when the request says `stream`."""
-        asked = parse(call.body)
+        asked = await self.runs.read(call, lambda: parse(call.body))
         target = self.runs.target(call, model=asked.model, user=asked.user)
         conversation = conversation_of(await self._resolved(asked), self.images.limits)
         run = await self.runs.run(
