@@ -13,9 +13,11 @@ from typing import Any
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
+from twisted.python.failure import Failure
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
@@ -87,6 +89,7 @@ class HttpAgent:
         self._open: set[Exchange] = set()
         self._sweeping: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
+        self._closing = False
 
     def request(
         self,
@@ -104,9 +107,9 @@ class HttpAgent:
         idle = self._idle.get(asked.origin)
         if idle:
             # The one that was used last is the least likely to be closed by its server just now.
-            return idle.pop().ask(asked)
-        connecting: Deferred[Any] = self._way(asked).connect(_Connections(self, asked.origin))
-        return connecting.addCallback(lambda exchange: exchange.ask(asked))
+            asking: Deferred[Any] = idle.pop().ask(asked)
+            return asking.addErrback(self._ask_anew, asked)
+        return self._connect(asked)
 
     @property
     def connections(self) -> int:
@@ -115,6 +118,7 @@ class HttpAgent:
 
     async def close(self) -> None:
         """Close every connection, those in use too, and wait until they are gone."""
+        self._closing = True
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -130,6 +134,16 @@ class HttpAgent:
         exchange = Exchange(origin, reusable=self._keep, gone=self._forget)
         self._open.add(exchange)
         return exchange
+
+    def _connect(self, asked: HttpRequest) -> Deferred[IResponse]:
+        connecting: Deferred[Any] = self._way(asked).connect(_Connections(self, asked.origin))
+        return connecting.addCallback(lambda exchange: exchange.ask(asked))
+
+    def _ask_anew(self, failure: Failure, asked: HttpRequest) -> Any:
+        """Send a request again that met a kept connection which its server had just closed."""
+        error = failure.value
+        stale = isinstance(error, ResponseNeverReceived) and error.reasons[0].check(ConnectionClosed)
+        return self._connect(asked) if stale and not self._closing else failure
 
     def _way(self, asked: HttpRequest) -> IStreamClientEndpoint:
         way = self._ways.get(asked.origin)

@@ -1,10 +1,8 @@
 """Calls to upstream APIs: post, stream the answer at the reader's pace, time out, cancel.
 
-This is the only module that uses treq. Three habits of treq and Agent are undone here: bodies are read
-through `Body`, not collected (a cancelled `collect` goes on reading, so tokens are paid for to the
-end); redirects are not followed and cookies not kept, so that a credential never leaves the
-origin it was configured for; and a request that got no byte of an answer is tried once more, because
-a pooled connection that the server has just closed fails exactly like that.
+This is the only module that uses treq. Two habits of treq are undone here: bodies are read through `Body`,
+not collected (a cancelled `collect` goes on reading, so tokens are paid for to the end); and redirects are
+not followed and cookies not kept, so that a credential never leaves the origin it was configured for.
 """
 
 from __future__ import annotations
@@ -45,7 +43,6 @@ __all__ = ["Sender", "Upstream", "make_agent"]
 MAX_PERSISTENT_PER_HOST = 100
 # Shorter than what common servers keep an idle connection open, so that we close first.
 CACHED_CONNECTION_SECONDS = 50
-TRIES = 2
 
 _HEADERS = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
 _UNREACHABLE = (ConnectError, DNSLookupError, SSLError)
@@ -138,25 +135,19 @@ class Upstream:
         Raises `UpstreamError` when the upstream cannot be reached or hangs up, `UpstreamTimeoutError`
         when it does not answer in time. Cancelling closes the connection.
         """
-        for tries_left in reversed(range(TRIES)):
-            sent_at = self._clock.seconds()
-            try:
-                response = await self._send(url, headers, body)
-            except ResponseNeverReceived as error:
-                reason = _innermost(error)
-                if isinstance(reason, CancelledError):
-                    raise reason from None
-                if tries_left and isinstance(reason, ConnectionClosed):
-                    continue
-                raise self._unreachable(reason) from None
-            except ConnectingCancelledError:
-                raise CancelledError from None
-            except (*_UNREACHABLE, ResponseFailed) as error:
-                raise self._unreachable(_innermost(error)) from None
-            answer_body = Body(self._clock, self._timeouts, name=self._name, sent_at=sent_at)
-            response.deliverBody(answer_body)
-            return Answer(response, answer_body, secrets=tuple(headers.values()))
-        raise AssertionError("the last try either returns or raises")
+        sent_at = self._clock.seconds()
+        try:
+            response = await self._send(url, headers, body)
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except (*_UNREACHABLE, ResponseNeverReceived, ResponseFailed) as error:
+            reason = _innermost(error)
+            if isinstance(reason, CancelledError):
+                raise reason from None
+            raise self._unreachable(reason) from None
+        answer_body = Body(self._clock, self._timeouts, name=self._name, sent_at=sent_at)
+        response.deliverBody(answer_body)
+        return Answer(response, answer_body, secrets=tuple(headers.values()))
 
     def _send(self, url: str, headers: Mapping[str, str], body: bytes) -> Deferred[IResponse]:
         timed_out = False

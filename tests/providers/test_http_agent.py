@@ -327,6 +327,34 @@ class Keeping(AgentCase):
         self.exchange()
         self.assertEqual(len(self.server.wires), 2)
 
+    def test_a_request_that_meets_a_connection_just_closed_is_sent_again_on_a_new_one(self) -> None:
+        self.exchange()
+        asking = self.ask()
+        self.server.wires[0].lose(ConnectionDone())
+        self.server.wires[1].say(PLAIN)
+        self.assertEqual(self.read(self.successResultOf(asking)).pieces, [b"hi"])
+
+    def test_but_once_only_and_not_when_an_answer_had_begun(self) -> None:
+        self.exchange()
+        asking = self.ask()
+        self.server.wires[0].lose(ConnectionDone())
+        self.server.wires[1].lose(ConnectionDone())
+        self.failureResultOf(asking, ResponseNeverReceived)
+        self.exchange()
+        asking = self.ask()
+        self.server.wires[2].say(b"HTTP/1.1 2")
+        self.server.wires[2].lose(ConnectionDone())
+        self.failureResultOf(asking, ResponseFailed)
+        self.assertEqual(len(self.server.wires), 3)
+
+    def test_cancelling_the_second_try(self) -> None:
+        self.exchange()
+        asking = self.ask()
+        self.server.wires[0].lose(ConnectionDone())
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertTrue(self.server.wires[1].aborted)
+
     def test_the_one_used_last_is_used_next_and_the_oldest_goes_when_there_are_too_many(self) -> None:
         asking = [self.ask() for _ in range(3)]
         for wire, each in zip(self.server.wires, asking, strict=True):
