@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -265,6 +267,22 @@ WHOLE = message_of(
 BYTES = b"".join(WHOLE)
 EVENTS = read([BYTES])
 
+FIELDS = ["index", "message", "content_block", "delta", "usage", "error"]
+KINDS = ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"]
+KINDS += ["error", "message_stop", "ping", ""]
+LEAVES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=9)
+JSON = st.recursive(
+    LEAVES | st.sampled_from(["tool_use", "text", "input_json_delta", "end_turn"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "id", "name", "input", "usage", "stop_reason", "input_tokens"]),
+            inner,
+        )
+    ),
+    max_leaves=9,
+)
+
 
 class CutTests(SynchronousTestCase):
     """It does not matter where the network cuts the bytes, or the model its text."""
@@ -293,6 +311,20 @@ class CutTests(SynchronousTestCase):
     def test_any_cuts(self, cuts: list[int]) -> None:
         edges = [0, *sorted(cuts), len(BYTES)]
         self.assertEqual(read([BYTES[start:end] for start, end in pairwise(edges)]), EVENTS)
+
+    @given(st.lists(st.tuples(st.integers(0, len(BYTES) - 1), st.binary(max_size=3)), min_size=1, max_size=8))
+    def test_damaged_bytes_are_no_defect(self, damage: list[tuple[int, bytes]]) -> None:
+        stream = BYTES
+        for at, wrong in damage:
+            stream = stream[:at] + wrong + stream[at + 1 :]
+        with contextlib.suppress(UpstreamError):
+            finished = read([stream])[-1]
+            self.assertIsInstance(finished, Finished)
+
+    @given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.sampled_from(KINDS))
+    def test_fields_of_any_kind_are_no_defect(self, fields: dict[str, Any], kind: str) -> None:
+        with contextlib.suppress(UpstreamError):
+            read([message_event(kind, **fields), *WHOLE])
 
     @given(
         st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4),
