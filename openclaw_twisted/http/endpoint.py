@@ -25,7 +25,7 @@ __all__ = [
     "Call",
     "Endpoint",
     "ErrorAnswer",
-    "ErrorOut",
+    "ErrorDetails",
     "Reply",
     "answer",
     "error_body",
@@ -70,7 +70,7 @@ MAX_RETRY_AFTER_SECONDS = 120  # OpenAI's clients give up on longer waits
 _log = Logger()
 
 
-class ErrorOut(msgspec.Struct):
+class ErrorDetails(msgspec.Struct):
     """What went wrong: for people, as OpenAI's kind of it, the field to blame, the stable code."""
 
     message: str
@@ -82,7 +82,7 @@ class ErrorOut(msgspec.Struct):
 class ErrorAnswer(msgspec.Struct):
     """OpenAI's envelope of an error."""
 
-    error: ErrorOut
+    error: ErrorDetails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,5 +193,5 @@ def error_reply(error: GatewayError) -> Reply:
 
 def error_body(error: GatewayError) -> bytes:
     """Return the envelope `{"error": {"message", "type", "param", "code"}}` as JSON."""
-    told = ErrorOut(message=error.message, type=error.kind, param=error.param, code=error.code)
+    told = ErrorDetails(message=error.message, type=error.kind, param=error.param, code=error.code)
     return msgspec.json.encode(ErrorAnswer(told))

@@ -23,6 +23,7 @@ BEYOND_THE_SCHEMA = re.compile(
     "|The session key (?:contains control characters|is longer than)"
     "|levels deep"
     "|Nothing is left to answer"
+    "|No item of this id is kept"
 )
 
 
