@@ -15,7 +15,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-METHODS = st.sampled_from(["connect", "agent", "chat.abort", "health", "sessions.list", ""]) | st.text()
+NAMES = ["connect", "agent", "agent.wait", "chat.abort", "chat.send", "health", "sessions.list", ""]
+METHODS = st.sampled_from(NAMES) | st.text()
 PARAMS = VALUES | st.fixed_dictionaries(
     {},
     optional={
@@ -25,6 +26,8 @@ PARAMS = VALUES | st.fixed_dictionaries(
         "agentId": VALUES | st.just("main"),
         "runId": VALUES,
         "timeout": VALUES,
+        "timeoutMs": VALUES,
+        "attachments": VALUES | st.lists(st.dictionaries(st.sampled_from(["content", "mimeType"]), VALUES)),
     },
 )
 REQUESTS = st.fixed_dictionaries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from openclaw_twisted.boundaries import RunRecord, RunStatus
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.runs.runner import Runner
@@ -21,6 +23,8 @@ __all__ = ["WaitMethods", "WaitParams"]
 METHOD = "agent.wait"
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 86_400_000
+
+_STATUS: Mapping[RunStatus, Literal["ok", "timeout"]] = {"finished": "ok", "cancelled": "timeout"}
 
 
 class WaitParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -57,9 +61,17 @@ class WaitMethods:
         """Wait for a run's end; cancelling stops the waiting, not the run."""
         run_id = params.run_id
         ended = next((entry.ended for entry in self._entries(run_id) if entry.ended), None)
-        if ended is None:
-            ended = await _Waiting(self.runner, run_id).end(self.clock, params.timeout_ms / 1000)
-        return Answer(_waited(run_id, ended))
+        if ended is not None:
+            return Answer(_waited(run_id, ended))
+        waiting = _Waiting(self.runner, run_id)
+        try:
+            if not waiting.knows_it:
+                record = await self.runner.sessions.store.run(run_id)
+                if record is not None and record.ended_at is not None:
+                    return Answer(_recorded(record, record.ended_at))
+            return Answer(_waited(run_id, await waiting.end(self.clock, params.timeout_ms / 1000)))
+        finally:
+            waiting.stop()
 
     def _entries(self, run_id: str) -> list[Entry]:
         found = (ledger.find(run_id) for ledger in self.ledgers)
@@ -73,17 +85,21 @@ class _Waiting:
         self._run_id = run_id
         self._end: Deferred[Ended | None] = Deferred()
         self._entry: Entry | None = None
-        self._stop_watching = runner.watch(self._started)
+        self.stop = runner.watch(self._started)
         run = runner.find(run_id)
         if run is not None:
             self._started(run)
+
+    @property
+    def knows_it(self) -> bool:
+        """Whether the run goes on, or has ended since."""
+        return self._entry is not None
 
     async def end(self, clock: IReactorTime, seconds: float) -> Ended | None:
         timer = clock.callLater(seconds, self._answer)
         try:
             return await self._end
         finally:
-            self._stop_watching()
             if timer.active():
                 timer.cancel()
 
@@ -109,6 +125,17 @@ def _waited(run_id: str, ended: Ended | None) -> Waited:
         ended_at=int(outcome.at * 1000),
         error=error,
         stop_reason=reason,
+    )
+
+
+def _recorded(record: RunRecord, ended_at: float) -> Waited:
+    return Waited(
+        run_id=record.run_id,
+        status=_STATUS.get(record.status, "error"),
+        started_at=int(record.started_at * 1000),
+        ended_at=int(ended_at * 1000),
+        error=(record.error_message or record.status) if record.status not in _STATUS else UNSET,
+        stop_reason="rpc" if record.status == "cancelled" else record.finish_reason or UNSET,
     )
 
 

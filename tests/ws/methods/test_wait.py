@@ -76,6 +76,18 @@ class WaitTests(RigTestCase):
             (payload,) = self.wait(runId=key)
             self.assertEqual((payload["runId"], payload["status"]), (key, "ok"))
 
+    def test_runs_of_other_doors_are_looked_up_in_the_store(self):
+        self.door.clock.advance(2)
+        self.start(*reply("Hi"))
+        self.start(UpstreamError("It broke off."), run_id="bad")
+        self.start(Pause(), run_id="stopped").cancel(CancelledRunError("x"))
+        told = {"runId": "r", "status": "ok", "startedAt": 2000, "endedAt": 2000, "stopReason": "stop"}
+        self.assertEqual(self.wait(), [told])
+        (bad,), (stopped,) = self.wait(runId="bad"), self.wait(runId="stopped")
+        self.assertEqual((bad["status"], bad["error"]), ("error", "It broke off."))
+        self.assertEqual((stopped["status"], stopped["stopReason"]), ("timeout", "rpc"))
+        self.assertEqual(len(self.door.runs.runner._watchers), 1)
+
     def test_who_is_gone_waits_no_more(self):
         self.start(Pause())
         self.wait()
