@@ -92,6 +92,15 @@ class FreshTests(OpeningCase):
         self.ask(runs, user("b"))
         self.assertEqual(self.texts(runs), ["a", "1", "b"])
 
+    def test_a_session_in_which_nothing_was_said_stays_what_it_is(self) -> None:
+        runs = self.begin(reply("1"), triggers=("/new",), reset=ResetSettings(mode="idle", idle_minutes=1))
+        self.do(runs.store.patch(KEY, SessionPatch(label="x"), 0.0))
+        before = self.row(runs)
+        runs.clock.advance(61)
+        self.ask(runs, user("/new a"))
+        self.assertEqual(self.row(runs).session_id, before.session_id)
+        self.assertNotIn("reset", self.reasons())
+
 
 class ChoiceTests(OpeningCase):
     def choose(self, runs: MemoryRuns, **chosen: Any) -> None:
