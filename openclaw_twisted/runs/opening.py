@@ -136,10 +136,12 @@ class Opener:
     async def _afresh(self, request: RunRequest, found: Conversation) -> Conversation:
         """Return the conversation, or the new one that the rules or the user begin in its place."""
         session, now = found.session, self._now()
+        if session is None or not session.message_count:  # as fresh as can be
+            return found
         told = without_trigger(request, self._rules.triggers) is not None
         # Who appends has named what it goes on from: no rule may begin something else in its place.
-        over = not request.appends and session is not None and is_over(session, self._rules.reset, now)
-        if session is None or not (told or over):
+        over = not request.appends and is_over(session, self._rules.reset, now)
+        if not (told or over):
             return found
         reset = await self._store.reset(session.session_key, now)
         self._bus.announce(
