@@ -25,7 +25,7 @@ PIECES = ("Hello", ",", " this", " is", " a whole", " answer", ".")
 WHOLE = "".join(PIECES)
 MODELS = 256
 """So many that no circuit opens for long: each model has its own, and this is about what is under them."""
-TURN_SECONDS = 5.0
+TURN_SECONDS = 20.0
 TYPED = {"upstream_unavailable", "upstream_timeout", "upstream_overloaded", "upstream_rejected"}
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -80,7 +80,7 @@ class FaultyCase(DoorCase):
         self.proxy.listen()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.proxy.stop()))
 
-    def open_behind(self, faults: Iterable[Fault], *, patience_seconds: float = 0.2) -> None:
+    def open_behind(self, faults: Iterable[Fault], *, patience_seconds: float = 1.0) -> None:
         self.proxy.faults = iter(faults)
         given = ProviderSettings(
             base_url=self.proxy.base_url,
