@@ -496,7 +496,7 @@ class CapacityTests(ConfiguredCase):
     async def give_up(self) -> None:
         for asking in self.asking:
             asking.cancel()
-            await asking.addErrback(lambda failure: failure.trap(CancelledError))
+            await asking.addErrback(lambda failure: failure.trap(CancelledError, UpstreamError))
 
     def start(self, provider: Provider, model: str) -> Deferred[UpstreamCall]:
         asking = Deferred.fromCoroutine(self.ask(provider, model))
