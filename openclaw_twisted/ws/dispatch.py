@@ -64,7 +64,7 @@ class Dispatcher:
         """The methods, by name."""
         return tuple(self._methods[name] for name in self.names)
 
-    async def answer(self, call: Call, request: Request) -> Answer:
+    async def answer(self, call: Call, request: Request) -> Answer[Any]:
         """Return what a request is answered; whatever goes wrong is in the answer."""
         try:
             method = self._find(request.method)
@@ -131,7 +131,7 @@ class Exchange:
             result.trap(CancelledError)
 
 
-def _failure(request_id: str, answer: Answer, error: GatewayError, client: Client) -> bytes:
+def _failure(request_id: str, answer: Answer[Any], error: GatewayError, client: Client) -> bytes:
     retry_after = error.retry_after_seconds
     fault = Fault(
         code=_code_of(error, client),

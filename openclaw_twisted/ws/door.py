@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
@@ -17,6 +17,7 @@ from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.event import Event
+from openclaw_twisted.ws.event_payloads import Shutdown
 from openclaw_twisted.ws.families import Behind, every_method
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
@@ -164,10 +165,5 @@ class WebSocketDoor:
             empty.callback(None)
 
 
-class _Shutdown(Struct, frozen=True, rename="camel"):
-    reason: str = "gateway stopping"
-    restart_expected_ms: UnsetType | None = UNSET
-
-
-def _shutdown(speaks_4: bool) -> _Shutdown:
-    return _Shutdown(restart_expected_ms=UNSET if speaks_4 else None)
+def _shutdown(speaks_4: bool) -> Shutdown:
+    return Shutdown(restart_expected_ms=UNSET if speaks_4 else None)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from automat import TypeMachineBuilder
-from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -28,21 +27,15 @@ from twisted.web.http_headers import Headers
 from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.ws import frames
 from openclaw_twisted.ws.connect import Client, Desk, Login, Visitor, log_in
+from openclaw_twisted.ws.event_payloads import Challenge
 from openclaw_twisted.ws.hello import HelloOk
 from openclaw_twisted.ws.refusal import NORMAL_CLOSE, Refusal
 
-__all__ = ["Challenge", "Handshake", "Receiver", "Reception", "Welcome", "Wire", "new_handshake"]
+__all__ = ["Handshake", "Receiver", "Reception", "Welcome", "Wire", "new_handshake"]
 
 _log = Logger()
 
 _NO_HEADERS = Headers()
-
-
-class Challenge(Struct, frozen=True, kw_only=True):
-    """Event `connect.challenge`: what a device signs; `ts` is in ms since the epoch."""
-
-    nonce: str
-    ts: int
 
 
 class Wire(Protocol):

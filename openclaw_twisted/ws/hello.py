@@ -16,68 +16,71 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.settings import AuthMode, LimitsSettings
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.connect_params import ROLE
+from openclaw_twisted.ws.event_payloads import EVENTS, HealthBrief
 from openclaw_twisted.ws.frames import StateVersion
 from openclaw_twisted.ws.presence import PresenceEntry
-from openclaw_twisted.ws.pulse import HealthBrief, State
+from openclaw_twisted.ws.pulse import State
 from openclaw_twisted.ws.session_target import MAIN_KEY, main_session
+from openclaw_twisted.ws.since import Since4
 
-__all__ = ["CAPABILITIES", "EVENTS", "Greeting", "HelloOk"]
-
-EVENTS = (
-    "agent",
-    "chat",
-    "connect.challenge",
-    "health",
-    "presence",
-    "session.message",
-    "sessions.changed",
-    "shutdown",
-    "tick",
-)
-"""Every event that is sent."""
+__all__ = ["CAPABILITIES", "Greeting", "HelloOk"]
 
 CAPABILITIES = ("published-model-catalog",)
 """What version 4 looks for: `models.list` tells every model that can be asked for."""
 
+_EVENTS = tuple(event.name for event in EVENTS)
 
-class _Server(Struct, frozen=True, rename="camel"):
+
+class ServerInfo(Struct, frozen=True, rename="camel"):
+    """The gateway."""
+
     version: str
     conn_id: str
 
 
-class _Features(Struct, frozen=True):
+class Features(Struct, frozen=True):
+    """What there is."""
+
     methods: tuple[str, ...]
     events: tuple[str, ...]
-    capabilities: tuple[str, ...] | UnsetType
+    capabilities: Since4[tuple[str, ...]] = UNSET
 
 
-class _SessionDefaults(Struct, frozen=True, rename="camel"):
+class SessionDefaults(Struct, frozen=True, rename="camel"):
+    """How sessions are called: pages turn `main` into a whole key by it."""
+
     default_agent_id: str
     main_key: str
     main_session_key: str
     scope: str = "per-sender"
-    model_configured: bool | UnsetType = UNSET
-    ownership: Literal["sole"] | UnsetType = UNSET
-    selection_required: bool | UnsetType = UNSET
+    model_configured: Since4[bool] = UNSET
+    ownership: Since4[Literal["sole"]] = UNSET
+    selection_required: Since4[bool] = UNSET
 
 
-class _Snapshot(Struct, frozen=True, rename="camel"):
+class Snapshot(Struct, frozen=True, rename="camel"):
+    """How things stand; `uptimeMs` is since the gateway's start."""
+
     presence: tuple[PresenceEntry, ...]
     health: HealthBrief
     state_version: StateVersion
     uptime_ms: int
     auth_mode: AuthMode
-    session_defaults: _SessionDefaults
+    session_defaults: SessionDefaults
 
 
-class _Granted(Struct, frozen=True, kw_only=True, rename="camel"):
+class Granted(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the client may do, and the token of its device."""
+
     role: str
     scopes: tuple[str, ...]
     device_token: str | UnsetType = UNSET
     issued_at_ms: int | UnsetType = UNSET
 
 
-class _Policy(Struct, frozen=True, rename="camel"):
+class Policy(Struct, frozen=True, rename="camel"):
+    """What the connection is kept to."""
+
     max_payload: int
     max_buffered_bytes: int
     tick_interval_ms: int
@@ -87,11 +90,11 @@ class HelloOk(Struct, frozen=True, tag_field="type", tag="hello-ok"):
     """The payload of the response to `connect`."""
 
     protocol: int
-    server: _Server
-    features: _Features
-    snapshot: _Snapshot
-    auth: _Granted
-    policy: _Policy
+    server: ServerInfo
+    features: Features
+    snapshot: Snapshot
+    auth: Granted
+    policy: Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +115,9 @@ class Greeting:
         limits = self.limits
         return HelloOk(
             protocol=client.protocol,
-            server=_Server(self.version, client.connection_id),
-            features=_Features(tuple(methods), EVENTS, CAPABILITIES if client.speaks_4 else UNSET),
-            snapshot=_Snapshot(
+            server=ServerInfo(self.version, client.connection_id),
+            features=Features(tuple(methods), _EVENTS, CAPABILITIES if client.speaks_4 else UNSET),
+            snapshot=Snapshot(
                 presence=state.presence,
                 health=state.health,
                 state_version=state.version,
@@ -123,15 +126,15 @@ class Greeting:
                 session_defaults=self._session_defaults(client),
             ),
             auth=_granted(client),
-            policy=_Policy(
+            policy=Policy(
                 limits.max_payload_bytes, limits.max_buffered_bytes, int(limits.tick_seconds * 1000)
             ),
         )
 
-    def _session_defaults(self, client: Client) -> _SessionDefaults:
+    def _session_defaults(self, client: Client) -> SessionDefaults:
         agent = self.directory.default
         new = client.speaks_4
-        return _SessionDefaults(
+        return SessionDefaults(
             agent.id,
             MAIN_KEY,
             str(main_session(agent)),
@@ -141,9 +144,9 @@ class Greeting:
         )
 
 
-def _granted(client: Client) -> _Granted:
+def _granted(client: Client) -> Granted:
     token = client.device_token
-    return _Granted(
+    return Granted(
         role=ROLE,
         scopes=tuple(sorted(client.scopes)),
         device_token=token.token.reveal() if token else UNSET,

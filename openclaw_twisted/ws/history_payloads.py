@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from openclaw_twisted.boundaries import RunRecord, StoredMessage
 from openclaw_twisted.content import ImagePart, Message
 from openclaw_twisted.ws.session_payloads import milliseconds
+from openclaw_twisted.ws.since import Since4
 
 __all__ = ["HistoryMessage", "Metadata", "history_messages"]
 
@@ -77,8 +78,8 @@ class HistoryMessage(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     tool_call_id: str | UnsetType = UNSET
     tool_name: str | UnsetType = UNSET
     is_error: bool | UnsetType = UNSET
-    idempotency_key: str | UnsetType = UNSET
-    metadata: Metadata | UnsetType = msgspec.field(default=UNSET, name="__openclaw")
+    idempotency_key: Since4[str] = UNSET
+    metadata: Since4[Metadata] = msgspec.field(default=UNSET, name="__openclaw")
 
 
 def history_messages(

@@ -10,7 +10,7 @@ import msgspec
 from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["explain", "invalid", "read"]
+__all__ = ["NoParams", "explain", "invalid", "read"]
 
 Params = TypeVar("Params")
 
@@ -19,6 +19,10 @@ _AT = " - at `$"
 _MISSING = "Object missing required field `"
 _UNKNOWN = "Object contains unknown field `"
 _INDEX = re.compile(r"\[([0-9]*)(?:\.\.\.)?]")  # [0] in arrays, [...] in objects
+
+
+class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """There is nothing to choose."""
 
 
 def read(method: str, params: msgspec.Raw, decoder: msgspec.json.Decoder[Params]) -> Params:

@@ -17,21 +17,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.event import Event
+from openclaw_twisted.ws.event_payloads import HealthBrief, Present, Tick
 from openclaw_twisted.ws.frames import StateVersion
 from openclaw_twisted.ws.presence import Presence, PresenceEntry
 
-__all__ = ["HEALTH_SECONDS", "PRESENCE_SECONDS", "HealthBrief", "Pulse", "State"]
+__all__ = ["HEALTH_SECONDS", "PRESENCE_SECONDS", "Pulse", "State"]
 
 HEALTH_SECONDS = 60.0
 PRESENCE_SECONDS = 0.25
 _LEAST_HEALTH_SECONDS = 1.0
-
-
-class HealthBrief(Struct, frozen=True, kw_only=True):
-    """Event `health`: the gateway answers; `ts` is in ms since the epoch."""
-
-    ok: bool = True
-    ts: int
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -40,14 +34,6 @@ class State(Struct, frozen=True, kw_only=True):
     presence: tuple[PresenceEntry, ...]
     health: HealthBrief
     version: StateVersion
-
-
-class _Tick(Struct, frozen=True):
-    ts: int
-
-
-class _Present(Struct, frozen=True):
-    presence: tuple[PresenceEntry, ...]
 
 
 class Pulse:
@@ -116,7 +102,7 @@ class Pulse:
 
     def _tick(self) -> None:
         self._tick_timer = self._clock.callLater(self._tick_seconds, self._tick)
-        tick = _Tick(self._ms())
+        tick = Tick(self._ms())
         self._broadcast.tell(Event("tick", lambda _speaks_4: tick))
 
     def _health(self) -> None:
@@ -135,7 +121,7 @@ class Pulse:
 
     def _tell_presence(self) -> None:
         self._presence_timer = None
-        present = _Present(self._presence.entries())
+        present = Present(self._presence.entries())
         self._broadcast.tell(Event("presence", lambda _speaks_4: present, state_version=self.state_version))
 
     def _ms(self) -> int:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted.errors import CancelledRunError, GatewayError
+from openclaw_twisted.ws.since import Since4
 
 __all__ = [
     "AgentPayload",
@@ -41,7 +42,7 @@ class LifecycleStart(Struct, frozen=True, kw_only=True, rename="camel", tag_fiel
     """Stream `lifecycle`: the run's turn has come; the model is told to version 4."""
 
     started_at: int
-    model: str | UnsetType = UNSET
+    model: Since4[str] = UNSET
 
 
 class LifecycleEnd(Struct, frozen=True, kw_only=True, rename="camel", tag_field="phase", tag="end"):
@@ -96,8 +97,8 @@ class AgentPayload(Struct, frozen=True, kw_only=True, rename="camel"):
     seq: int
     ts: int
     session_key: str
-    agent_id: str | UnsetType = UNSET
-    session_id: str | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
+    session_id: Since4[str] = UNSET
 
     def told_to(self, speaks_4: bool) -> AgentPayload:
         """Return what a client of one version of the protocol gets."""
@@ -132,15 +133,15 @@ class ChatPayload(Struct, frozen=True, kw_only=True, rename="camel"):
 
     run_id: str
     session_key: str
-    agent_id: str | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
     seq: int
     state: State
     message: ChatMessage | UnsetType = UNSET
-    delta_text: str | UnsetType = UNSET
-    replace: Literal[True] | UnsetType = UNSET
+    delta_text: Since4[str] = UNSET
+    replace: Since4[Literal[True]] = UNSET
     stop_reason: str | UnsetType = UNSET
     error_message: str | UnsetType = UNSET
-    error_kind: ErrorKind | UnsetType = UNSET
+    error_kind: Since4[ErrorKind] = UNSET
 
     def told_to(self, speaks_4: bool) -> ChatPayload:
         """Return what a client of one version of the protocol gets."""

@@ -25,6 +25,7 @@ from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.history_payloads import HistoryMessage, history_messages
 from openclaw_twisted.ws.session_payloads import Shown, ShownSession, milliseconds
+from openclaw_twisted.ws.since import Since4
 from openclaw_twisted.ws.subscriptions import Following, Subscriptions
 
 __all__ = ["MAX_NEW_MESSAGES", "MessagePayload", "SessionNews", "SessionPayload"]
@@ -37,7 +38,7 @@ class SessionPayload(Struct, frozen=True, kw_only=True, rename="camel"):
     """Event `sessions.changed`; without a `session` there is none of this key any more."""
 
     session_key: str
-    agent_id: str | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
     reason: SessionChangeReason
     ts: int
     session: ShownSession | UnsetType = UNSET
@@ -47,8 +48,8 @@ class MessagePayload(Struct, frozen=True, kw_only=True, rename="camel"):
     """Event `session.message`: one message; its run and agent are told to version 4."""
 
     session_key: str
-    agent_id: str | UnsetType = UNSET
-    run_id: str | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
+    run_id: Since4[str] = UNSET
     message_id: str
     message_seq: int
     message: HistoryMessage

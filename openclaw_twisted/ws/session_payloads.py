@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.boundaries import SessionRow
+from openclaw_twisted.ws.since import Since4
 
 __all__ = ["Choices", "Defaults", "Shown", "ShownSession", "milliseconds"]
 
@@ -77,9 +78,9 @@ class ShownSession(Choices, frozen=True, kw_only=True, rename="camel"):
     total_tokens_fresh: bool = False
     thinking_level: str | UnsetType = UNSET
     verbose_level: str | UnsetType = UNSET
-    agent_id: str | UnsetType = UNSET
-    started_at: int | UnsetType = UNSET
-    has_active_run: bool | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
+    started_at: Since4[int] = UNSET
+    has_active_run: Since4[bool] = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)

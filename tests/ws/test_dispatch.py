@@ -25,7 +25,7 @@ class ExchangeTestCase(SynchronousTestCase):
         self.sent: list[Any] = []
         self.behaviour: Any = None
         self.cancelled: list[int] = []
-        self.waiting: dict[int, Deferred[Answer]] = {}
+        self.waiting: dict[int, Deferred[Answer[Any]]] = {}
         methods = (Method("agent", Params, self.agent), Method("health", Params, self.health))
         self.dispatcher = Dispatcher(methods)
         self.exchange = self.exchange_of(4)
@@ -35,14 +35,14 @@ class ExchangeTestCase(SynchronousTestCase):
             self.dispatcher, client_of(protocol, *scopes), lambda frame: self.sent.append(json.loads(frame))
         )
 
-    async def agent(self, call: Call, params: Params) -> Answer:
+    async def agent(self, call: Call, params: Params) -> Answer[Any]:
         if isinstance(self.behaviour, Exception):
             raise self.behaviour
         call.accept({"n": params.n})
         self.waiting[params.n] = Deferred(lambda _: self.cancelled.append(params.n))
         return await self.waiting[params.n]
 
-    async def health(self, call: Call, params: Params) -> Answer:
+    async def health(self, call: Call, params: Params) -> Answer[Any]:
         return Answer({"ok": True})
 
     def ask(self, request_id: str, method: str, params: Any = None, **more: Any) -> None:

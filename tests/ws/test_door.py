@@ -3,7 +3,7 @@ from __future__ import annotations
 from openclaw_twisted.auth.scopes import needed
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE
-from openclaw_twisted.ws.hello import EVENTS
+from openclaw_twisted.ws.event_payloads import EVENTS
 from openclaw_twisted.ws.protocol import CLOSE_TIMEOUT_SECONDS
 from tests.ws.rig import CLOSE, RigTestCase, connect_params, masked
 
@@ -21,7 +21,7 @@ class DoorTests(RigTestCase):
         client.request("1", "connect", **connect_params())
         features = client.frame()["payload"]["features"]
         self.assertEqual(features["methods"], list(door.door.methods))
-        self.assertEqual(features["events"], list(EVENTS))
+        self.assertEqual(features["events"], [event.name for event in EVENTS])
 
     def test_connections_are_counted(self):
         door = self.rig()

@@ -13,10 +13,11 @@ from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.config.settings import AuthSettings, Secret
 from openclaw_twisted.ws.connect import Client, Desk, Visitor
+from openclaw_twisted.ws.event_payloads import HealthBrief
 from openclaw_twisted.ws.frames import StateVersion
 from openclaw_twisted.ws.handshake import Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
-from openclaw_twisted.ws.pulse import HealthBrief, State
+from openclaw_twisted.ws.pulse import State
 from tests.ws.rig import NOW, TOKEN, connect_params, directory_of, settings_of
 
 

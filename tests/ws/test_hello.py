@@ -5,10 +5,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw_twisted.ws.event_payloads import EVENTS, HealthBrief
 from openclaw_twisted.ws.frames import StateVersion, success
-from openclaw_twisted.ws.hello import EVENTS, Greeting
+from openclaw_twisted.ws.hello import Greeting
 from openclaw_twisted.ws.presence import Presence
-from openclaw_twisted.ws.pulse import HealthBrief, State
+from openclaw_twisted.ws.pulse import State
 from tests.ws.rig import NOW, client_of, directory_of, settings_of
 
 
@@ -36,7 +37,7 @@ class GreetingTests(SynchronousTestCase):
                 "server": {"version": "1.2", "connId": "c1"},
                 "features": {
                     "methods": ["agent", "health"],
-                    "events": list(EVENTS),
+                    "events": [event.name for event in EVENTS],
                     "capabilities": ["published-model-catalog"],
                 },
                 "snapshot": {

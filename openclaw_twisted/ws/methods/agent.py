@@ -16,7 +16,7 @@ from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.ledger import Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
-from openclaw_twisted.ws.methods.agent_reply import accepted, final, in_flight
+from openclaw_twisted.ws.methods.agent_reply import Accepted, AgentEnd, accepted, final, in_flight
 from openclaw_twisted.ws.params import invalid
 from openclaw_twisted.ws.session_target import find_session
 from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
@@ -57,7 +57,7 @@ class AgentMethods:
         """Return the methods of this family."""
         return (Method(METHOD, AgentParams, self.agent),)
 
-    async def agent(self, call: Call, params: AgentParams) -> Answer:
+    async def agent(self, call: Call, params: AgentParams) -> Answer[AgentEnd | Accepted]:
         """Run an agent, or tell about the run that the same idempotency key has started before."""
         session_key = await self.starter.key_of(params.session_key, params.session_id)
         entry, client = await self.starter.earlier(params.idempotency_key, self.ledger), call.client

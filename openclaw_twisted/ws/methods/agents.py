@@ -8,9 +8,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openclaw_twisted.agents.directory import Agent, Directory
 from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import NoParams
 from openclaw_twisted.ws.session_target import MAIN_KEY, find_session
+from openclaw_twisted.ws.since import Since4
 
-__all__ = ["AgentsParams", "IdentityParams", "agents_methods"]
+__all__ = ["IdentityParams", "agents_methods"]
 
 LIST = "agents.list"
 IDENTITY = "agent.identity.get"
@@ -20,10 +22,6 @@ _LOADABLE = ("http://", "https://", "data:image/")
 _Text = Annotated[str, Meta(min_length=1)]
 
 
-class AgentsParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to choose."""
-
-
 class IdentityParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Which agent: by its id, or as the one that a session belongs to; without either the default one."""
 
@@ -31,7 +29,7 @@ class IdentityParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session_key: str | None = None
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class AgentModels(Struct, frozen=True, kw_only=True):
     """The models that an agent asks, in order."""
 
     primary: str
@@ -43,7 +41,7 @@ class ListedAgent(Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    model: Model | UnsetType = UNSET
+    model: Since4[AgentModels] = UNSET
 
 
 class AgentsList(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -53,8 +51,8 @@ class AgentsList(Struct, frozen=True, kw_only=True, rename="camel"):
     main_key: str = MAIN_KEY
     scope: Literal["per-sender"] = "per-sender"
     agents: tuple[ListedAgent, ...]
-    ownership: Literal["sole"] | UnsetType = UNSET
-    selection_required: bool | UnsetType = UNSET
+    ownership: Since4[Literal["sole"]] = UNSET
+    selection_required: Since4[bool] = UNSET
 
 
 class Identity(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -69,7 +67,7 @@ class Identity(Struct, frozen=True, kw_only=True, rename="camel"):
 def agents_methods(directory: Directory) -> tuple[Method[Any], ...]:
     """Return the methods of this family."""
 
-    async def list_agents(call: Call, _params: AgentsParams) -> Answer:
+    async def list_agents(call: Call, _params: NoParams) -> Answer[AgentsList]:
         new = call.client.speaks_4
         agents = (directory.named(agent_id) for agent_id in directory.ids)
         return Answer(
@@ -81,7 +79,7 @@ def agents_methods(directory: Directory) -> tuple[Method[Any], ...]:
             )
         )
 
-    async def identity(_call: Call, params: IdentityParams) -> Answer:
+    async def identity(_call: Call, params: IdentityParams) -> Answer[Identity]:
         agent, _ = find_session(IDENTITY, directory, agent_id=params.agent_id, key=params.session_key)
         return Answer(
             Identity(
@@ -92,7 +90,7 @@ def agents_methods(directory: Directory) -> tuple[Method[Any], ...]:
             )
         )
 
-    return (Method(LIST, AgentsParams, list_agents), Method(IDENTITY, IdentityParams, identity))
+    return (Method(LIST, NoParams, list_agents), Method(IDENTITY, IdentityParams, identity))
 
 
 def _picture(agent: Agent) -> str | UnsetType:
@@ -102,5 +100,5 @@ def _picture(agent: Agent) -> str | UnsetType:
 
 def _listed(agent: Agent, *, speaks_4: bool) -> ListedAgent:
     models = agent.candidates()
-    model = Model(primary=models[0], fallbacks=models[1:]) if models and speaks_4 else UNSET
+    model = AgentModels(primary=models[0], fallbacks=models[1:]) if models and speaks_4 else UNSET
     return ListedAgent(id=agent.id, name=agent.name, model=model)

@@ -106,7 +106,7 @@ class ChatMethods:
         """Return the methods of this family."""
         return (Method(SEND, SendParams, self.send), Method(ABORT, AbortParams, self.abort))
 
-    async def send(self, call: Call, params: SendParams) -> Answer:
+    async def send(self, call: Call, params: SendParams) -> Answer[Sent | Aborted]:
         """Say something; the reply comes as `chat` events."""
         entry = await self.starter.earlier(params.idempotency_key, self.ledger)
         if entry is not None:
@@ -139,7 +139,7 @@ class ChatMethods:
         entry = self.starter.start(asked, self.ledger)
         return Answer(Sent(run_id=entry.run_id, status="started"))
 
-    async def abort(self, call: Call, params: AbortParams) -> Answer:
+    async def abort(self, call: Call, params: AbortParams) -> Answer[Aborted]:
         """Stop what runs or waits; nothing to stop is no error."""
         _, key = find_session(ABORT, self.starter.directory, agent_id=params.agent_id, key=params.session_key)
         runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, call.client)
@@ -151,7 +151,7 @@ class ChatMethods:
         if not params.message.strip() and not params.attachments:
             raise InvalidRequestError("message or attachment required")
 
-    def _stop(self, runs: tuple[Run, ...], message: str, *, by: str = "rpc") -> Answer:
+    def _stop(self, runs: tuple[Run, ...], message: str, *, by: str = "rpc") -> Answer[Aborted]:
         # The last one first: none of them shall have its turn because the one before it was stopped.
         for run in reversed(runs):
             run.cancel(CancelledRunError(message, stop_reason=by))
@@ -170,7 +170,7 @@ class ChatMethods:
         return (run,)
 
 
-def _replayed(entry: Entry, ended: Ended, client: Client) -> Answer:
+def _replayed(entry: Entry, ended: Ended, client: Client) -> Answer[Sent]:
     if isinstance(ended.outcome, RunFinished) or (ended.stopped and not client.speaks_4):
         return Answer(Sent(run_id=entry.run_id, status="ok"))
     error: GatewayError = ended.outcome.error

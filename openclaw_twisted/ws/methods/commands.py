@@ -48,7 +48,7 @@ def commands_methods(reset_triggers: Sequence[str]) -> tuple[Method[Any], ...]:
         *(_command(text, "Begin this conversation anew.", takes_text=True) for text in reset_triggers),
     )
 
-    async def commands(_call: Call, params: CommandsParams) -> Answer:
+    async def commands(_call: Call, params: CommandsParams) -> Answer[Commands]:
         return Answer(Commands(() if params.scope == "native" else known))
 
     return (Method("commands.list", CommandsParams, commands),)

@@ -16,17 +16,14 @@ from msgspec import Raw, Struct
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import Secret, Settings
 from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import NoParams
 
-__all__ = ["REDACTED", "ConfigParams", "config_methods"]
+__all__ = ["REDACTED", "config_methods"]
 
 REDACTED = "__OPENCLAW_REDACTED__"
 """What clients know as a secret that they may not see."""
 
 _USER_INFO = re.compile(rb'://[^/@"\\\s]+@')
-
-
-class ConfigParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to choose."""
 
 
 class Issue(Struct, frozen=True):
@@ -65,10 +62,10 @@ def config_methods(loaded: Loaded) -> tuple[Method[Any], ...]:
         warnings=tuple(Issue(problem.path, problem.message) for problem in loaded.warnings),
     )
 
-    async def get(_call: Call, _params: ConfigParams) -> Answer:
+    async def get(_call: Call, _params: NoParams) -> Answer[Config]:
         return Answer(config)
 
-    return (Method("config.get", ConfigParams, get),)
+    return (Method("config.get", NoParams, get),)
 
 
 def _told(settings: Settings) -> Raw:

@@ -14,6 +14,7 @@ from openclaw_twisted.ws.history_payloads import HistoryMessage, history_message
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
 from openclaw_twisted.ws.session_target import find_session
+from openclaw_twisted.ws.since import Since4
 
 __all__ = ["HistoryMethods", "HistoryParams", "MetadataParams", "StartupParams"]
 
@@ -75,12 +76,12 @@ class History(Struct, frozen=True, kw_only=True, rename="camel"):
     messages: tuple[HistoryMessage, ...]
     thinking_level: str | UnsetType = UNSET
     verbose_level: str | UnsetType = UNSET
-    pending_inputs: Pending | UnsetType = UNSET
-    has_more: bool | UnsetType = UNSET
-    next_offset: int | UnsetType = UNSET
-    total_messages: int | UnsetType = UNSET
-    defaults: Defaults | UnsetType = UNSET
-    session_info: ShownSession | UnsetType | None = UNSET
+    pending_inputs: Since4[Pending] = UNSET
+    has_more: Since4[bool] = UNSET
+    next_offset: Since4[int] = UNSET
+    total_messages: Since4[int] = UNSET
+    defaults: Since4[Defaults] = UNSET
+    session_info: Since4[ShownSession | None] = UNSET
 
 
 class ChatModel(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -114,15 +115,15 @@ class HistoryMethods:
             Method(METADATA, MetadataParams, self.metadata),
         )
 
-    async def history(self, call: Call, params: HistoryParams) -> Answer:
+    async def history(self, call: Call, params: HistoryParams) -> Answer[History]:
         """Show what was said in a session; one that there is not is an empty one."""
         return Answer(await self._history(call, HISTORY, params, MAX_BYTES))
 
-    async def startup(self, call: Call, params: StartupParams) -> Answer:
+    async def startup(self, call: Call, params: StartupParams) -> Answer[History]:
         """Show the same to a page that opens."""
         return Answer(await self._history(call, STARTUP, params, min(params.max_bytes, MAX_BYTES)))
 
-    async def metadata(self, _call: Call, params: MetadataParams) -> Answer:
+    async def metadata(self, _call: Call, params: MetadataParams) -> Answer[ChatMetadata]:
         """Show what there is to choose from."""
         agent, _ = find_session(
             METADATA, self.shown.directory, agent_id=params.agent_id, key=params.session_key

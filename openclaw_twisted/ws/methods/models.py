@@ -11,6 +11,7 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.settings import ModelSettings, Settings
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.since import Since4
 
 __all__ = ["ModelsParams", "models_methods"]
 
@@ -29,7 +30,7 @@ class ModelsParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runtime: Raw = Raw()
 
 
-class Model(Struct, frozen=True, kw_only=True, rename="camel"):
+class ListedModel(Struct, frozen=True, kw_only=True, rename="camel"):
     """One model; protocol 4 also hears its alias, what it can be given, and whether it answers now."""
 
     id: str
@@ -37,15 +38,15 @@ class Model(Struct, frozen=True, kw_only=True, rename="camel"):
     provider: str
     context_window: int | UnsetType = UNSET
     reasoning: bool | UnsetType = UNSET
-    alias: str | UnsetType = UNSET
-    available: bool | UnsetType = UNSET
-    input: tuple[str, ...] | UnsetType = UNSET
+    alias: Since4[str] = UNSET
+    available: Since4[bool] = UNSET
+    input: Since4[tuple[str, ...]] = UNSET
 
 
 class Models(Struct, frozen=True):
     """All of them."""
 
-    models: tuple[Model, ...]
+    models: tuple[ListedModel, ...]
 
 
 def models_methods(
@@ -55,17 +56,17 @@ def models_methods(
     configured = dict(_configured(settings))
     names = dict.fromkeys((*configured, *_used(directory)))
 
-    async def models(call: Call, params: ModelsParams) -> Answer:
+    async def models(call: Call, params: ModelsParams) -> Answer[Models]:
         if params.agent_id is not None and directory.get(params.agent_id) is None:
             raise invalid(METHOD, f"unknown agent id. The agents are: {directory.listing()}.")
         new = call.client.speaks_4
         listed = (_model(name, configured.get(name)) for name in names)
         return Answer(Models(tuple(_with_state(each) if new else each for each in listed)))
 
-    def _with_state(model: Model) -> Model:
+    def _with_state(model: ListedModel) -> ListedModel:
         name = f"{model.provider}/{model.id}"
         entry, known = directory.default.models.get(name), configured.get(name)
-        return Model(
+        return ListedModel(
             id=model.id,
             name=model.name,
             provider=model.provider,
@@ -92,11 +93,11 @@ def _used(directory: Directory) -> Iterator[str]:
         yield from (name for name in (*agent.candidates(), *agent.models) if "/" in name and "*" not in name)
 
 
-def _model(name: str, known: ModelSettings | None) -> Model:
+def _model(name: str, known: ModelSettings | None) -> ListedModel:
     provider, _, model_id = name.partition("/")
     if known is None:
-        return Model(id=model_id, name=model_id, provider=provider)
-    return Model(
+        return ListedModel(id=model_id, name=model_id, provider=provider)
+    return ListedModel(
         id=model_id,
         name=known.name or model_id,
         provider=provider,

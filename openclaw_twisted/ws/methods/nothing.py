@@ -10,12 +10,9 @@ from typing import Any
 from msgspec import Struct
 
 from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import NoParams
 
-__all__ = ["NoParams", "SuggestionsParams", "nothing_methods"]
-
-
-class NoParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to choose."""
+__all__ = ["SuggestionsParams", "nothing_methods"]
 
 
 class SuggestionsParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -40,16 +37,16 @@ class Suggestions(Struct, frozen=True):
 def nothing_methods() -> tuple[Method[Any], ...]:
     """Return the methods of this family."""
 
-    async def questions(_call: Call, _params: NoParams) -> Answer:
+    async def questions(_call: Call, _params: NoParams) -> Answer[Questions]:
         return Answer(Questions())
 
-    async def approvals(_call: Call, _params: NoParams) -> Answer:
+    async def approvals(_call: Call, _params: NoParams) -> Answer[tuple[()]]:
         return Answer(())
 
-    async def suggestions(_call: Call, _params: SuggestionsParams) -> Answer:
+    async def suggestions(_call: Call, _params: SuggestionsParams) -> Answer[Suggestions]:
         return Answer(Suggestions())
 
-    async def heartbeat(_call: Call, _params: NoParams) -> Answer:
+    async def heartbeat(_call: Call, _params: NoParams) -> Answer[None]:
         return Answer(None)
 
     return (

@@ -218,7 +218,7 @@ class SessionChanges:
             Method(DELETE, DeleteParams, self.delete),
         )
 
-    async def patch(self, call: Call, params: PatchParams) -> Answer:
+    async def patch(self, call: Call, params: PatchParams) -> Answer[Patched]:
         """Change what was chosen for a session, which is created if need be."""
         client = call.client
         if not client.speaks_4 and not allows(client.scopes, Scope.ADMIN):
@@ -238,7 +238,7 @@ class SessionChanges:
         resolved = ResolvedModel(model_provider=provider or None, model=name or None)
         return Answer(Patched(key=row.session_key, entry=_entry(row), resolved=resolved))
 
-    async def create(self, _call: Call, params: CreateParams) -> Answer:
+    async def create(self, _call: Call, params: CreateParams) -> Answer[Created]:
         """Create a session."""
         agent, key = self._target(CREATE, params.key or f"chat:{self.new_id()}", params.agent_id)
         if params.key is None:
@@ -253,20 +253,20 @@ class SessionChanges:
         row = await self.runner.sessions.create(key, change)
         return Answer(Created(key=row.session_key, session_id=row.session_id, entry=_entry(row)))
 
-    async def reset(self, _call: Call, params: ResetParams) -> Answer:
+    async def reset(self, _call: Call, params: ResetParams) -> Answer[WasReset]:
         """Stop a session's runs and let it start afresh."""
         _, key = self._target(RESET, params.key, params.agent_id)
         row = await self.runner.sessions.reset(key)
         return Answer(WasReset(key=row.session_key, entry=_entry(row)))
 
-    async def compact(self, _call: Call, params: CompactParams) -> Answer:
+    async def compact(self, _call: Call, params: CompactParams) -> Answer[Compacted]:
         """Keep the newest messages of a session, whole turns only."""
         _, key = self._target(COMPACT, params.key, params.agent_id)
         count = await self.runner.sessions.compact(key, params.max_lines)
         row = await self.runner.sessions.store.session(str(key))
         return Answer(Compacted(key=str(key), compacted=count > 0, kept=row.message_count if row else 0))
 
-    async def delete(self, _call: Call, params: DeleteParams) -> Answer:
+    async def delete(self, _call: Call, params: DeleteParams) -> Answer[Deleted]:
         """Stop a session's runs and delete it."""
         _, key = self._target(DELETE, params.key, params.agent_id)
         if key == SessionKey(self.shown.directory.default.id, MAIN_KEY):

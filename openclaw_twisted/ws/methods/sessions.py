@@ -15,9 +15,10 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.method import Answer, Call, Method
-from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.params import NoParams, invalid
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession, milliseconds
 from openclaw_twisted.ws.session_target import find_session
+from openclaw_twisted.ws.since import Since4
 
 __all__ = [
     "DescribeParams",
@@ -82,10 +83,6 @@ class FollowParams(ListParams, frozen=True, kw_only=True, forbid_unknown_fields=
     """The params of `sessions.list`: with any of them the answer has that list too."""
 
 
-class NoParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to choose."""
-
-
 class MessagesParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Whose messages to hear; there are no approvals to include."""
 
@@ -134,10 +131,10 @@ class Listed(Struct, frozen=True, kw_only=True, rename="camel"):
     count: int
     defaults: Defaults
     sessions: tuple[ShownSession, ...]
-    total_count: int | UnsetType = UNSET
-    limit_applied: int | UnsetType = UNSET
-    next_offset: int | UnsetType | None = UNSET
-    has_more: bool | UnsetType = UNSET
+    total_count: Since4[int] = UNSET
+    limit_applied: Since4[int] = UNSET
+    next_offset: Since4[int | None] = UNSET
+    has_more: Since4[bool] = UNSET
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -159,7 +156,7 @@ class Resolved(Struct, frozen=True, kw_only=True, rename="camel"):
 
     ok: bool
     key: str | UnsetType = UNSET
-    agent_id: str | UnsetType = UNSET
+    agent_id: Since4[str] = UNSET
 
 
 class PreviewItem(Struct, frozen=True):
@@ -205,11 +202,11 @@ class SessionMethods:
             Method(PREVIEW, PreviewParams, self.preview),
         )
 
-    async def list(self, call: Call, params: ListParams) -> Answer:
+    async def list(self, call: Call, params: ListParams) -> Answer[Listed]:
         """List sessions."""
         return Answer(await self._listed(params, speaks_4=call.client.speaks_4))
 
-    async def subscribe(self, call: Call, params: FollowParams) -> Answer:
+    async def subscribe(self, call: Call, params: FollowParams) -> Answer[Followed]:
         """Tell this client of every change of the list."""
         call.client.subscriptions.follow_sessions()
         if params == FollowParams():
@@ -217,24 +214,24 @@ class SessionMethods:
         listed = await self._listed(params, speaks_4=call.client.speaks_4)
         return Answer(Followed(subscribed=True, list=listed))
 
-    async def unsubscribe(self, call: Call, _params: NoParams) -> Answer:
+    async def unsubscribe(self, call: Call, _params: NoParams) -> Answer[Followed]:
         """Stop that."""
         call.client.subscriptions.leave_sessions()
         return Answer(Followed(subscribed=False))
 
-    async def follow(self, call: Call, params: MessagesParams) -> Answer:
+    async def follow(self, call: Call, params: MessagesParams) -> Answer[Followed]:
         """Tell this client of a session's messages."""
         key = str(self._key(FOLLOW, params.key, params.agent_id))
         call.client.subscriptions.follow_messages(key)
         return Answer(Followed(subscribed=True, key=key))
 
-    async def unfollow(self, call: Call, params: MessagesParams) -> Answer:
+    async def unfollow(self, call: Call, params: MessagesParams) -> Answer[Followed]:
         """Stop that."""
         key = str(self._key(UNFOLLOW, params.key, params.agent_id))
         call.client.subscriptions.leave_messages(key)
         return Answer(Followed(subscribed=False, key=key))
 
-    async def describe(self, call: Call, params: DescribeParams) -> Answer:
+    async def describe(self, call: Call, params: DescribeParams) -> Answer[Described]:
         """Show one session."""
         row = await self.sessions.store.session(str(self._key(DESCRIBE, params.key, params.agent_id)))
         if row is None:
@@ -247,7 +244,7 @@ class SessionMethods:
         )
         return Answer(Described(shown))
 
-    async def resolve(self, call: Call, params: ResolveParams) -> Answer:
+    async def resolve(self, call: Call, params: ResolveParams) -> Answer[Resolved]:
         """Find the session that is meant."""
         wanted = params.key or params.session_id or params.short_id or params.label
         if wanted is None:
@@ -260,7 +257,7 @@ class SessionMethods:
         agent_id = row.agent_id if call.client.speaks_4 else UNSET
         return Answer(Resolved(ok=True, key=row.session_key, agent_id=agent_id))
 
-    async def preview(self, _call: Call, params: PreviewParams) -> Answer:
+    async def preview(self, _call: Call, params: PreviewParams) -> Answer[Previews]:
         """Show the last messages of sessions."""
         previews = tuple([await self._preview(key, params) for key in params.keys])
         return Answer(Previews(milliseconds(self.now()), previews))

@@ -13,11 +13,13 @@ from openclaw_twisted.auth.scopes import Scope, allows
 from openclaw_twisted.boundaries import SessionQuery
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.method import Answer, Call, Method
-from openclaw_twisted.ws.presence import Presence
+from openclaw_twisted.ws.params import NoParams
+from openclaw_twisted.ws.presence import Presence, PresenceEntry
 from openclaw_twisted.ws.pulse import Pulse
 from openclaw_twisted.ws.session_payloads import Shown, milliseconds
+from openclaw_twisted.ws.since import Since4
 
-__all__ = ["HealthParams", "NoParams", "StatusMethods"]
+__all__ = ["HealthParams", "StatusMethods"]
 
 MAX_RECENT = 10
 PATH = "sessions.sqlite3"
@@ -28,10 +30,6 @@ class HealthParams(Struct, frozen=True, forbid_unknown_fields=True, rename="came
 
     probe: bool = False
     include_sensitive: bool = False
-
-
-class NoParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to choose."""
 
 
 class NoHeartbeat(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -152,7 +150,7 @@ class Status(Struct, frozen=True, kw_only=True, rename="camel"):
     channel_summary: tuple[()] = ()
     queued_system_events: tuple[()] = ()
     sessions: StatusSessions
-    runs: Runs | UnsetType = UNSET
+    runs: Since4[Runs] = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +170,7 @@ class StatusMethods:
             Method("system-presence", NoParams, self.system_presence),
         )
 
-    async def health(self, call: Call, _params: HealthParams) -> Answer:
+    async def health(self, call: Call, _params: HealthParams) -> Answer[Health]:
         """Tell how the gateway is; agents and sessions only to those who may read."""
         self.pulse.asked_for_health()
         health = Health(ts=self.pulse.brief().ts, default_agent_id=self.shown.directory.default.id)
@@ -206,7 +204,7 @@ class StatusMethods:
             ),
         )
 
-    async def status(self, call: Call, _params: NoParams) -> Answer:
+    async def status(self, call: Call, _params: NoParams) -> Answer[Status]:
         """Tell what the gateway does."""
         runner = self.runner
         return Answer(
@@ -247,6 +245,6 @@ class StatusMethods:
             ),
         )
 
-    async def system_presence(self, _call: Call, _params: NoParams) -> Answer:
+    async def system_presence(self, _call: Call, _params: NoParams) -> Answer[tuple[PresenceEntry, ...]]:
         """Tell who is there."""
         return Answer(self.presence.entries())

@@ -57,7 +57,7 @@ class WaitMethods:
         """Return the methods of this family."""
         return (Method(METHOD, WaitParams, self.wait),)
 
-    async def wait(self, _call: Call, params: WaitParams) -> Answer:
+    async def wait(self, _call: Call, params: WaitParams) -> Answer[Waited]:
         """Wait for a run's end; cancelling stops the waiting, not the run."""
         run_id = params.run_id
         ended = next((entry.ended for entry in self._entries(run_id) if entry.ended), None)
