@@ -12,7 +12,7 @@ author = "openclaw-twisted contributors"
 copyright = f"2026, {author}"
 release = _PACKAGE.read_text(encoding="utf-8").split('__version__ = "')[1].split('"')[0]
 
-extensions = ["myst_parser", "openapi_page"]
+extensions = ["myst_parser", "openapi_page", "ws_page"]
 myst_heading_anchors = 4
 exclude_patterns = ["_build"]
 
