@@ -54,9 +54,10 @@ class _EndedRun(Protocol):
 class Metrics:
     """The families of one gateway; `versions` names what it is built of."""
 
-    def __init__(self, *, agents: Sequence[str], versions: Mapping[str, str]) -> None:
+    def __init__(self, *, agents: Sequence[str] = (), versions: Mapping[str, str]) -> None:
         self.registry = CollectorRegistry()
-        self._of_runs(agents)
+        self._of_runs()
+        self.name_agents(agents)
         self._of_upstreams()
         self._of_doors()
         self._lag = self._histogram(
@@ -92,6 +93,12 @@ class Metrics:
         self._prompt_tokens.inc(run.prompt_tokens)
         self._completion_tokens.inc(run.completion_tokens)
 
+    def name_agents(self, agents: Sequence[str]) -> None:
+        """Count the runs of these agents from 0, so that the first of each shows as an increase."""
+        for agent in agents:
+            for status in _ENDINGS:
+                self._runs(agent, status)
+
     def upstream_failed(self, provider: str, code: str, then: str) -> None:
         """Count an answer that a provider did not give; `then` is `retry`, `fallback` or neither."""
         self._failures(provider, code).inc()
@@ -106,6 +113,7 @@ class Metrics:
 
     def watch_keys(self, providers: Iterable[str], count: Callable[[str, str], int]) -> None:
         """Ask, at each scrape, how many keys of a provider stand in one of our ways."""
+        self._keys.clear()
         for provider, standing in product(providers, _STANDINGS):
             self._keys.labels(provider, standing).set_function(partial(count, provider, standing))
 
@@ -125,7 +133,7 @@ class Metrics:
         """Count a call that the event loop made so much too late."""
         self._lag.observe(seconds)
 
-    def _of_runs(self, agents: Sequence[str]) -> None:
+    def _of_runs(self) -> None:
         runs = self._counter("runs", "Runs that have ended.", "agent", "status")
         seconds = self._histogram(
             "run_duration_seconds",
@@ -137,8 +145,6 @@ class Metrics:
         self._runs, self._run_seconds = cache(runs.labels), cache(seconds.labels)
         for status in _ENDINGS:  # present from the start, so that the first of each shows as an increase
             self._run_seconds(status)
-            for agent in agents:
-                self._runs(agent, status)
         self._first_token_seconds = self._histogram(
             "time_to_first_token_seconds",
             "From when a run is asked for to the first piece of its answer.",

@@ -1,9 +1,9 @@
-"""The composition root: the one module that knows every class and puts them together.
+"""The composition root: the one module that knows every part that lasts, and starts and stops them.
 
 What starts, in order: the store (so that nothing is answered that could not be kept), the port, and in
 the background the local model. What stops: the port first, then runs may finish, then clients are told,
 then the parts close. A start that fails says why in one line, and the process ends with the exit code
-that docs/operations lists.
+that docs/operations lists. What depends on the settings is made by `wiring`, and made again when they change.
 """
 
 from __future__ import annotations
@@ -13,59 +13,37 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.copyright import version as twisted_version
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 
 from openclaw_twisted import __version__, listening
 from openclaw_twisted.agents.directory import Directory
-from openclaw_twisted.agents.prompt import PromptSource
-from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
 from openclaw_twisted.auth.device_tokens import DeviceTokens, device_tokens_path
-from openclaw_twisted.auth.doorkeeping import Doorkeeping
-from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
-from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
 from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.config.parse import Loaded
-from openclaw_twisted.config.settings import (
-    AgentsSettings,
-    LocalModelSettings,
-    ModelChoice,
-    ModelsSettings,
-    Settings,
-)
-from openclaw_twisted.errors import GatewayError, StorageError
+from openclaw_twisted.config.reload import change
+from openclaw_twisted.config.secret import secrets_in
+from openclaw_twisted.config.settings import Settings
+from openclaw_twisted.config.watcher import Watcher, look_at
+from openclaw_twisted.errors import ConfigError, StorageError
 from openclaw_twisted.http.admission import Admission
-from openclaw_twisted.http.agent_runs import AgentRuns
-from openclaw_twisted.http.app import Application
-from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
-from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
-from openclaw_twisted.http.health import Ready
-from openclaw_twisted.http.image_fetch import ImageFetcher
-from openclaw_twisted.http.item_references import ItemReferences
-from openclaw_twisted.http.metrics import Scrape
-from openclaw_twisted.http.response_chain import ResponseChain
-from openclaw_twisted.http.responses import Responses, response_limits
-from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
-from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.configured import Configured
-from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.providers.embedded import LocalModel
-from openclaw_twisted.providers.failover import Failover, Then
 from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.local import LOCAL, Local
 from openclaw_twisted.providers.local_process import llama_engine
@@ -75,15 +53,15 @@ from openclaw_twisted.providers.weight_sources import sources_of
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
-from openclaw_twisted.runs.opening import SessionRules
-from openclaw_twisted.runs.runner import Abilities, Runner
+from openclaw_twisted.runs.repeats import Repeats
+from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.runs.upkeep import Upkeep
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from openclaw_twisted.sessions.turns import ClaimLimits
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.welcome import welcome
+from openclaw_twisted.wiring import Lasting, Wiring
 from openclaw_twisted.ws.door import WebSocketDoor
-from openclaw_twisted.ws.families import Behind
 
 __all__ = ["EXIT_CONFIG", "EXIT_DEFECT", "EXIT_PORT", "EXIT_STORAGE", "Gateway"]
 
@@ -96,8 +74,6 @@ EXIT_STORAGE = 74
 EXIT_CONFIG = 78
 """The configuration cannot be used (EX_CONFIG)."""
 
-CHAT_ORIGINS = "gateway.http.endpoints.chatCompletions.allowedOrigins"
-WEBSOCKET_ORIGINS = "gateway.controlUi.allowedOrigins"
 FLUSH_SECONDS = 0.1
 
 _VERSIONS = {"version": __version__, "twisted": twisted_version}
@@ -106,8 +82,9 @@ _VERSIONS = {"version": __version__, "twisted": twisted_version}
 class Gateway(Service):
     """The whole gateway as one service.
 
-    `out` is where people look (the terminal), `leave` ends the process with an exit code, `providers`
-    are asked in addition to the configured ones, `journal` takes twistd's log.
+    `out` is where people look (the terminal), `leave` ends the process with an exit code, `load` reads the
+    configuration again (raising `ConfigError`), `providers` are asked in addition to the configured ones,
+    `journal` takes twistd's log.
     """
 
     _log = Logger()
@@ -121,51 +98,57 @@ class Gateway(Service):
         home: Path,
         out: TextIO,
         leave: Callable[[int], object],
+        load: Callable[[], Loaded] | None = None,
         providers: Mapping[str, Provider] | None = None,
         journal: Journal | None = None,
     ) -> None:
         self._reactor = reactor
         self._journal = journal
-        self._loaded = loaded
-        self._state_dir = state_dir
-        self._settings = loaded.settings
-        self._config = loaded.path
+        self._load = load
         self._out = out
         self._leave = leave
         self._starting: Deferred[None] | None = None
         self._port: IListeningPort | None = None
-        self._token = _generated_token(loaded.settings, state_dir)
-        self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3", claims=_claims(loaded.settings))
+        settings = loaded.settings
+        self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3", claims=_claims(settings))
         self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
-        agents = _with_default_model(loaded.settings, self._model.name)
-        self.directory = Directory(agents, state_dir=state_dir, home=home)
-        self.metrics = Metrics(agents=self.directory.ids, versions=_VERSIONS)
+        self.metrics = Metrics(versions=_VERSIONS)
         self._lag = LoopLag(reactor, self.metrics.loop_late)
-        self._remote = Configured(
-            reactor,
-            loaded.settings.models.providers,
-            environ=loaded.environ,
-            proxy_url=way_out(loaded.settings.proxy),
-            observe=self.metrics.upstream_attempted,
+        limits = settings.gateway.limits
+        self._lasting = Lasting(
+            reactor=reactor,
+            home=home,
+            state_dir=state_dir,
+            store=self._store,
+            bus=LocalBus(),
+            local=Local(reactor, self._model, settings.models.local),
+            local_name=self._model.name,
+            providers=providers or {},
+            metrics=self.metrics,
+            limiter=FailureLimiter(settings.gateway.auth.rate_limit, reactor.seconds),
+            repeats=Repeats(
+                reactor, keep_seconds=limits.idempotency_seconds, max_kept=limits.max_idempotency_keys
+            ),
+            failing=self._failing,
         )
-        self.metrics.watch_keys(self._remote.providers, self._remote.standing)
-        everybody: dict[str, Provider] = {**self._remote.providers, **(providers or {})}
-        if _offers_local(loaded.settings.models):
-            everybody.setdefault(LOCAL, Local(reactor, self._model, loaded.settings.models.local))
-        catalog = Catalog(everybody, aliases=_aliases(agents))
-        self.bus = LocalBus()
-        self.runner = self._make_runner(Failover(catalog, reactor, observe=_counting(self.metrics, catalog)))
-        self.upkeep = Upkeep(
-            reactor, self._store, loaded.settings.session, active=self.runner.active, now=time.time
+        self._wiring = Wiring(loaded, self._lasting)
+        self._retired: list[Configured] = []
+        self._lanes = Lanes()
+        self.runner = Runner(
+            reactor, self._wiring.abilities, self._lanes, now=time.time, observe=self.metrics.run_ended
         )
-        self._websockets, self._site = self._make_doors()
+        self.upkeep = Upkeep(reactor, self._store, settings.session, active=self.runner.active, now=time.time)
+        self._websockets, self._site = self._make_doors(state_dir)
+        self._take(self._wiring)
         self.metrics.watch(
             runs_running=lambda: self.runner.running,
             runs_waiting=lambda: self.runner.waiting,
             http_connections=lambda: self._site.connections,
             websocket_connections=lambda: self._websockets.connections,
         )
-        self._endpoint = listening.endpoint_for(reactor, loaded.settings.gateway)
+        self._endpoint = listening.endpoint_for(reactor, settings.gateway)
+        self._reloading = DeferredLock()
+        self._watcher = Watcher(reactor, self.reload, look=self._look)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802
         """Join the application, and bring the log that twistd is to use."""
@@ -192,6 +175,20 @@ class Gateway(Service):
         return waiter
 
     @property
+    def directory(self) -> Directory:
+        """The agents."""
+        return self._wiring.directory
+
+    @property
+    def _settings(self) -> Settings:
+        return self._wiring.settings
+
+    async def reload(self) -> None:
+        """Read the configuration again and go on with it; one that cannot be used changes nothing."""
+        if self._load is not None:
+            await self._reloading.run(lambda: Deferred.fromCoroutine(self._read_again()))
+
+    @property
     def base_url(self) -> str:
         """The address in use, without a path."""
         assert self._port is not None
@@ -210,13 +207,13 @@ class Gateway(Service):
             welcome(
                 base_url=self.base_url,
                 auth_mode=self._settings.gateway.auth.resolved_mode,
-                token_file=self._token.path if self._token else None,
-                config=self._config,
+                token_file=token.path if (token := self._wiring.token) else None,
+                config=self._wiring.loaded.path,
                 endpoints=self._settings.gateway.http.endpoints,
             )
         )
-        if any(model.startswith(f"{LOCAL}/") for model in self._models_in_use()):
-            self._model.warm_up()
+        self._watch()
+        self._warm_up()
 
     async def _stop(self) -> None:
         if self._starting is not None:
@@ -230,7 +227,9 @@ class Gateway(Service):
         self._lag.stop()
         self.upkeep.stop()
         await self._model.stop()
-        await self._remote.close()
+        self._watcher.stop()
+        for remote in (*self._retired, self._wiring.remote):
+            await remote.close()
         await self._store.close()
         # After the last write of the last answer its bytes are still in Twisted's hands for a moment.
         await deferLater(self._reactor, FLUSH_SECONDS)
@@ -256,98 +255,89 @@ class Gateway(Service):
         self._out.write(text)
         self._out.flush()
 
-    def _models_in_use(self) -> set[str]:
-        agents = (self.directory.named(agent_id) for agent_id in self.directory.ids)
-        return {model for agent in agents for model in agent.candidates()}
+    def _warm_up(self) -> None:
+        if any(model.startswith(f"{LOCAL}/") for model in self._wiring.models_in_use()):
+            self._model.warm_up()
 
-    def _make_runner(self, provider: Provider) -> Runner:
-        settings = self._settings
+    def _watch(self) -> None:
+        if self._load is None or self._settings.gateway.reload.mode == "off":
+            self._watcher.stop()
+        else:
+            self._watcher.watch(self._wiring.loaded.watched)
+
+    def _look(self, files: tuple[Path, ...]) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), look_at, files)
+
+    async def _read_again(self) -> None:
+        """Read the configuration and apply what can be applied; one that cannot be used changes nothing."""
+        assert self._load is not None
+        try:
+            loaded = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._load)
+            changed = change(self._settings, loaded.settings)
+            going_on = dataclasses.replace(loaded, settings=changed.settings)
+            wiring = Wiring(going_on, self._lasting, before=self._wiring)
+            http = wiring.http(self.runner)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error("the new configuration cannot be used: {problem}", problem=str(problem))
+            return
+        for warning in loaded.warnings:
+            self._log.warn("{warning}", warning=str(warning))
+        if changed.waiting:
+            keys = ", ".join(changed.waiting)
+            self._log.warn("a restart is needed for {keys}; until then the old values hold", keys=keys)
+        self._switch(wiring, http)
+        keys = ", ".join(changed.applied) or "no change"
+        self._log.info("the configuration was read again: {keys}", keys=keys)
+
+    def _switch(self, wiring: Wiring, http: tuple[IResource, Admission]) -> None:
+        """Go on with another wiring, in one step: what begins from now on meets nothing of the old one."""
+        before, self._wiring = self._wiring, wiring
+        self._take(wiring)
+        self.runner.take(wiring.abilities)
+        self._site.take(*http, wiring.settings.gateway)
+        behind, rules = wiring.behind_websockets(self.runner)
+        self._websockets.take(behind, rules)
+        if rules.gate.secret_digest != before.rules.gate.secret_digest:
+            self._websockets.secret_changed(rules.gate.secret_digest)
+        if wiring.remote is not before.remote:
+            before.remote.retire()
+            self._retired = [remote for remote in (*self._retired, before.remote) if remote.connections]
+        self._watch()
+        self._warm_up()
+
+    def _take(self, wiring: Wiring) -> None:
+        """Give what lasts the settings that it has of its own."""
+        settings = wiring.settings
         limits = settings.gateway.limits
-        prompts = PromptSource(self._reactor.seconds)
-        abilities = Abilities(
-            provider=provider,
-            prompt=lambda agent_id: prompts.text(self.directory.named(agent_id)),
-            store=self._store,
-            keep_stateless=settings.session.stateless_retention_seconds > 0,
-            rules=SessionRules(
-                reset=settings.session.reset,
-                triggers=settings.session.reset_triggers,
-                context_tokens=ContextWindows(settings.models),
-                params=lambda agent_id, model: self.directory.named(agent_id).params_for(model),
-            ),
-            bus=self.bus,
-        )
-        lanes = Lanes(
+        self._lanes.limit(
             max_concurrent=settings.agents.defaults.max_concurrent,
             max_waiting=limits.max_queued_runs,
             max_waiting_in_lane=limits.max_queued_runs_per_session,
         )
-        return Runner(self._reactor, abilities, lanes=lanes, now=time.time, observe=self.metrics.run_ended)
+        self._lasting.limiter.settings = settings.gateway.auth.rate_limit
+        self.upkeep.settings = settings.session
+        self.metrics.name_agents(wiring.directory.ids)
+        self.metrics.watch_keys(wiring.remote.providers, wiring.remote.standing)
+        if self._journal is not None:
+            self._journal.reconfigure(settings.logging, secrets_in(settings))
 
-    def _doorkeeping(self) -> Doorkeeping:
-        gateway = self._settings.gateway
-        chat = gateway.http.endpoints.chat_completions
-        proxies = TrustedProxies(gateway.trusted_proxies, real_ip=gateway.allow_real_ip_fallback)
-        limiter = FailureLimiter(gateway.auth.rate_limit, self._reactor.seconds)
-        token = self._token.token if self._token else None
-        return Doorkeeping(
-            hosts=HostRule(gateway.http.allowed_hosts, machine_name=socket.gethostname()),
-            origins=OriginRule(CHAT_ORIGINS, chat.allowed_origins),
-            proxies=proxies,
-            gate=Gate(
-                gateway.auth,
-                limiter,
-                generated_token=token,
-                trusted_proxies=proxies,
-                observe=lambda error: self.metrics.login_failed(_code(error)),
-            ),
-        )
-
-    def _make_doors(self) -> tuple[WebSocketDoor, GatewaySite]:
-        gateway = self._settings.gateway
-        http = self._doorkeeping()
-        rules = dataclasses.replace(
-            http, origins=OriginRule(WEBSOCKET_ORIGINS, gateway.control_ui.allowed_origins)
-        )
+    def _make_doors(self, state_dir: Path) -> tuple[WebSocketDoor, GatewaySite]:
+        behind, rules = self._wiring.behind_websockets(self.runner)
         websockets = WebSocketDoor(
             self._reactor,
-            behind=Behind(runner=self.runner, directory=self.directory, loaded=self._loaded, now=time.time),
+            behind=behind,
             rules=rules,
-            tokens=DeviceTokens(device_tokens_path(self._state_dir), http.gate.secret_digest),
+            tokens=DeviceTokens(device_tokens_path(state_dir), rules.gate.secret_digest),
             host=socket.gethostname(),
         )
-        runs = AgentRuns(
-            self.runner,
-            self.directory,
-            gateway,
-            clock=self._reactor,
-            timeout_seconds=self._settings.agents.defaults.timeout_seconds,
-        )
-        model = self._settings.models.embedding
-        endpoints = Endpoints(
-            chat=ChatCompletions(
-                runs=runs,
-                images=ImageFetcher(self._reactor, limits_of(gateway.http.endpoints.chat_completions)),
-                now=time.time,
-            ),
-            responses=Responses(
-                runs=runs,
-                chain=ResponseChain(self._store, self.runner),
-                references=ItemReferences(self._store),
-                images=ImageFetcher(self._reactor, response_limits(gateway.http.endpoints)),
-                now=time.time,
-            ),
-            embeddings=EmbeddingsEndpoint(self._remote.embedder(model) if model else None),
-            metrics=Scrape(self.metrics.registry),
-            ready=Ready(self._failing, http),
-        )
-        application = Application(routes(self._settings, self.directory, endpoints))
+        http, admission = self._wiring.http(self.runner)
         site = GatewaySite(
-            http=application.resource,
+            http=http,
             websocket=websockets.resource,
-            admission=Admission(http, application.matcher, application.routes),
+            admission=admission,
             clock=self._reactor,
-            settings=gateway,
+            settings=self._settings.gateway,
             websockets=lambda: websockets.connections,
             observe=self.metrics.http_answered,
             dropped=self.metrics.connection_dropped,
@@ -363,14 +353,6 @@ def _pass_on(result: None, waiter: Deferred[None]) -> None:
     waiter.callback(result)
 
 
-def _generated_token(settings: Settings, state_dir: Path) -> TokenFile | None:
-    """Return a token of our own when mode `token` has none configured."""
-    auth = settings.gateway.auth
-    if auth.resolved_mode != "token" or auth.token is not None:
-        return None
-    return load_or_create_token(state_dir)
-
-
 def _claims(settings: Settings) -> ClaimLimits:
     limits = settings.gateway.limits
     return ClaimLimits(limits.idempotency_seconds, limits.max_idempotency_keys)
@@ -383,41 +365,3 @@ def _local_model(reactor: Any, loaded: Loaded, state_dir: Path, bar: ProgressBar
     weights = store.resolve(settings)
     fetching = Fetching(reactor, store, weights, may_fetch=True, bar=bar)
     return LocalModel(reactor, fetching, llama_engine(weights, settings, loaded.environ))
-
-
-def _with_default_model(settings: Settings, local_name: str) -> AgentsSettings:
-    """Return the agents with a model: theirs, else the first of a configured provider, else the local one."""
-    defaults = settings.agents.defaults
-    if defaults.model is not None:
-        return settings.agents
-    local = (f"{LOCAL}/{local_name}",) if _offers_local(settings.models) else ()
-    listed = (
-        f"{provider_id}/{model.id}"
-        for provider_id, provider in settings.models.providers.items()
-        for model in provider.models
-    )
-    first = next(chain(listed, local), None)
-    choice = ModelChoice(first) if first is not None else None
-    return replace(settings.agents, defaults=replace(defaults, model=choice))
-
-
-def _offers_local(models: ModelsSettings) -> bool:
-    # With `replace` the local model has to be configured, as any other.
-    return models.mode != "replace" or models.local != LocalModelSettings()
-
-
-def _counting(metrics: Metrics, catalog: Catalog) -> Callable[[str, GatewayError, Then], None]:
-    """Return what counts a model's failure as its provider's."""
-
-    def observe(model: str, error: GatewayError, then: Then) -> None:
-        metrics.upstream_failed(catalog.provider_id(model) or "unknown", _code(error), then)
-
-    return observe
-
-
-def _code(error: GatewayError) -> str:
-    return error.code or error.kind
-
-
-def _aliases(agents: AgentsSettings) -> dict[str, str]:
-    return {entry.alias: name for name, entry in agents.defaults.models.items() if entry.alias}

@@ -29,7 +29,7 @@ class _Root(Resource):
 
     def __init__(self, http: IResource, websocket: IResource) -> None:
         super().__init__()
-        self._http = http
+        self.http = http
         self._websocket = websocket
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:  # noqa: N802
@@ -41,7 +41,7 @@ class _Root(Resource):
         assert request.postpath is not None  # Twisted has split the path before it dispatches
         assert request.prepath is not None
         request.postpath.insert(0, request.prepath.pop())
-        return self._http
+        return self.http
 
 
 class GatewaySite(Site):
@@ -71,20 +71,28 @@ class GatewaySite(Site):
         self.dropped = dropped
         self._websockets = websockets
         self.limits = settings.limits
+        self._root = _Root(http, websocket)
         super().__init__(
-            _Root(http, websocket),
+            self._root,
             GatewayRequest,
             parsePOSTFormSubmission=False,
             timeout=self.limits.connection_idle_seconds,
             reactor=clock,
         )
-        self.admission = admission
         self.clock = clock
+        self.take(http, admission, settings)
+        self._channels: set[GatewayChannel] = set()
+        self._empty: Deferred[None] | None = None
+
+    def take(self, http: IResource, admission: Admission, settings: GatewaySettings) -> None:
+        """Serve requests like this from now on; those that were admitted before end as they began."""
+        self._root.http = http
+        self.admission = admission
+        self.limits = settings.limits
+        self.timeOut = settings.limits.connection_idle_seconds
         self.common_headers = dict(_COMMON_HEADERS)
         if hsts := settings.http.security_headers.strict_transport_security:
             self.common_headers[b"strict-transport-security"] = hsts.encode("latin-1")
-        self._channels: set[GatewayChannel] = set()
-        self._empty: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
         """Take a connection, or close it at once when too many are open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -74,25 +76,44 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     if options["state-dir"] is not None:
         environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())
     home = Path.home()
-    try:
-        path = Path(options["config"]).expanduser().absolute() if options["config"] else None
+    path = Path(options["config"]).expanduser().absolute() if options["config"] else None
+
+    def read() -> Loaded:
         loaded = load(path, environ, home, overrides=options.overrides)
         _must_be_local(loaded)
+        return loaded
+
+    try:
+        loaded = read()
         for warning in loaded.warnings:
             _log.warn("{warning}", warning=str(warning))
         state = state_dir(environ, home)
-        return Gateway(
+        gateway = Gateway(
             reactor,
             loaded,
             state_dir=state,
-            journal=_journal(options.parent or {}, loaded, state / "logs"),
             home=home,
             out=sys.__stdout__ or sys.stdout,
             leave=_leave_with(reactor),
+            load=read,
+            journal=_journal(options.parent or {}, loaded, state / "logs"),
         )
     except ConfigError as error:
         sys.stderr.write(f"openclaw-gateway: {error}\n")
         raise SystemExit(EXIT_CONFIG) from None
+    reactor.callWhenRunning(_reload_on_hangup, reactor, gateway)
+    return gateway
+
+
+def _reload_on_hangup(reactor: Any, gateway: Gateway) -> None:
+    """Read the configuration again at SIGHUP, which would end the process otherwise."""
+
+    def reload() -> None:
+        Deferred.fromCoroutine(gateway.reload()).addErrback(
+            lambda failure: _log.failure("reading the configuration again failed", failure=failure)
+        )
+
+    signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
 
 
 def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal | None:

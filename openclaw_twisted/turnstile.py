@@ -39,9 +39,17 @@ class Turnstile:
         self.queue.append(mine)
         await mine
 
+    def resize(self, capacity: float) -> None:
+        """Let so many in at a time from now on; those who are too many stay until they leave."""
+        more, self._capacity = capacity - self._capacity, capacity
+        self.free += more
+        while self.free > 0 and self.queue:
+            self.free -= 1
+            self._handovers.add(self.queue.popleft(), self)
+
     def leave(self) -> None:
         """Let the next one in."""
-        if self.queue:
+        if self.queue and self.free >= 0:
             self._handovers.add(self.queue.popleft(), self)
             return
         self.free += 1

@@ -41,7 +41,7 @@ class FailureLimiter:
         self, settings: RateLimitSettings, seconds: Callable[[], float], *, max_entries: int = MAX_ENTRIES
     ) -> None:
         """`seconds` is a monotonic clock, such as `reactor.seconds`."""
-        self._settings = settings
+        self.settings = settings
         self._seconds = seconds
         self._max_entries = max_entries
         self._entries: OrderedDict[_Key, _Failures] = OrderedDict()
@@ -72,18 +72,18 @@ class FailureLimiter:
         now, key = self._seconds(), (scope, client.network)
         failures = self._entries.setdefault(key, _Failures())
         self._entries.move_to_end(key)
-        while failures.at and now - failures.at[0] >= self._settings.window_ms / 1000:
+        while failures.at and now - failures.at[0] >= self.settings.window_ms / 1000:
             failures.at.popleft()
         failures.at.append(now)
-        if len(failures.at) >= self._settings.max_attempts:
+        if len(failures.at) >= self.settings.max_attempts:
             failures.at.clear()
-            failures.locked_until = now + self._settings.lockout_ms / 1000
+            failures.locked_until = now + self.settings.lockout_ms / 1000
             _log.warn(
                 "Locked out {network} for {lockout_seconds:.0f} s after {attempts} failed attempts.",
                 network=client.network,
                 scope=scope,
-                attempts=self._settings.max_attempts,
-                lockout_seconds=self._settings.lockout_ms / 1000,
+                attempts=self.settings.max_attempts,
+                lockout_seconds=self.settings.lockout_ms / 1000,
             )
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
@@ -94,4 +94,4 @@ class FailureLimiter:
             self._entries.pop((scope, client.network), None)
 
     def _exempt(self, client: ClientAddress) -> bool:
-        return self._settings.exempt_loopback and client.local
+        return self.settings.exempt_loopback and client.local

@@ -70,6 +70,7 @@ def load(
         warnings=(*findings.warnings, *loaded.warnings),
         path=main if exists else None,
         files=files,
+        watched=(main, *(file for file in files if file != main), state_dir(environ, home) / ".env"),
     )
 
 

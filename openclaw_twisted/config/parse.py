@@ -33,7 +33,8 @@ class Loaded:
     """A configuration that can be used.
 
     `environ` is the process environment with what the file's `env.vars` and the state directory's `.env`
-    add to it. `path` is None when there was no file; `files` are all that were read.
+    add to it. `path` is None when there was no file; `files` are all that were read, `watched`
+    those whose change can change the settings, whether they are there or not.
     """
 
     settings: Settings
@@ -41,6 +42,7 @@ class Loaded:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     path: Path | None = None
     files: tuple[Path, ...] = ()
+    watched: tuple[Path, ...] = ()
     holds_secrets: bool = False
 
 

@@ -31,7 +31,6 @@ PENDING: Final[Mapping[type[Struct], Mapping[str, Any]]] = {
     settings.AuthSettings: {"identityScopes": {}},
     settings.ControlUiSettings: _keys("basePath root") | {"enabled": False},
     settings.TlsSettings: _keys("caPath") | {"autoGenerate": False},
-    settings.ReloadSettings: {"mode": "off"},
     settings.AgentDefaults: _keys("userTimezone") | {"skipBootstrap": True},
     settings.AgentSettings: {"description": LABEL},
     settings.ModelEntry: {"streaming": True},

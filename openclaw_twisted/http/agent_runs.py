@@ -55,13 +55,14 @@ Placing = Callable[[], AbstractAsyncContextManager[Place]]
 class AgentRuns:
     """The runs of HTTP requests; `timeout_seconds` bounds each (0 is no bound)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what runs are made of, and what outlives a change of the settings
         self,
         runner: Runner,
         directory: Directory,
         settings: GatewaySettings,
         *,
         clock: IReactorTime,
+        repeats: Repeats,
         timeout_seconds: float,
     ) -> None:
         self._runner = runner
@@ -69,11 +70,7 @@ class AgentRuns:
         self._settings = settings
         self._clock = clock
         self._timeout_seconds = timeout_seconds
-        self._repeats = Repeats(
-            clock,
-            keep_seconds=settings.limits.idempotency_seconds,
-            max_kept=settings.limits.max_idempotency_keys,
-        )
+        self._repeats = repeats
         self._recall = Recall(runner.sessions.store, clock, keep_seconds=settings.limits.idempotency_seconds)
 
     async def read(self, call: Call, parse: Callable[[], T]) -> T:

@@ -98,6 +98,16 @@ class Configured:
         """Return how many keys of a provider stand like that, each counted once for every model."""
         return self._ways[provider_id].standings().count(standing)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(agent.connections for agent in self._agents)
+
+    def retire(self) -> None:
+        """Close the connections that are idle now, and each other one when its answer has ended."""
+        for agent in self._agents:
+            agent.retire()
+
     async def close(self) -> None:
         """Close every connection."""
         for agent in self._agents:

@@ -116,6 +116,13 @@ class HttpAgent:
         """How many connections are open, idle ones included."""
         return len(self._open)
 
+    def retire(self) -> None:
+        """Close what is idle now, and everything else when its answer has ended."""
+        self._keep_at_most = 0
+        for idle in self._idle.values():
+            while idle:
+                idle.popleft().retire()
+
     async def close(self) -> None:
         """Close every connection, those in use too, and wait until they are gone."""
         self._closing = True

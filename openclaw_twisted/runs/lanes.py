@@ -15,6 +15,7 @@ from openclaw_twisted.turnstile import Handovers, Turnstile
 __all__ = ["Lanes"]
 
 RETRY_AFTER_SECONDS = 5.0
+NO_LIMIT = 2**53
 
 
 class Lanes:
@@ -33,10 +34,18 @@ class Lanes:
     ) -> None:
         self._handovers = Handovers()
         self._lanes: dict[str, Turnstile] = {}
-        self._places = Turnstile(max_concurrent or float("inf"), self._handovers)
+        self._places = Turnstile(NO_LIMIT, self._handovers)
+        self._waiting = 0
+        self.limit(
+            max_concurrent=max_concurrent, max_waiting=max_waiting, max_waiting_in_lane=max_waiting_in_lane
+        )
+
+    def limit(self, *, max_concurrent: int | None, max_waiting: int, max_waiting_in_lane: int) -> None:
+        """Have these limits from now on; nobody who runs or waits already is sent away."""
+        # Not infinite: infinity less one is infinity, and how many are inside would be forgotten.
+        self._places.resize(max_concurrent or NO_LIMIT)
         self._max_waiting = max_waiting
         self._max_waiting_in_lane = max_waiting_in_lane
-        self._waiting = 0
 
     @property
     def waiting(self) -> int:

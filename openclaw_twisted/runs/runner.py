@@ -72,6 +72,17 @@ class Abilities:
     rules: SessionRules = field(default_factory=SessionRules)
 
 
+class _Means:
+    """What a run is done with from its start to its end, whatever is changed meanwhile."""
+
+    def __init__(self, abilities: Abilities, now: Callable[[], float]) -> None:
+        store, bus = abilities.store, abilities.bus
+        self.provider = abilities.provider
+        self.rules = abilities.rules
+        self.books = Bookkeeping(store, bus, now, keep_stateless=abilities.keep_stateless)
+        self.opener = Opener(store, bus, abilities.rules, prompt=abilities.prompt, now=now)
+
+
 class Runner:
     """Runs agents: the only way from a door to a model."""
 
@@ -88,18 +99,19 @@ class Runner:
     ) -> None:
         """`now` gives seconds since the epoch; `observe` hears of every run that has ended."""
         self._clock = clock
-        self._abilities = abilities
         self._lanes = lanes
         self._now = now
         self._observe = observe
-        store, bus = abilities.store, abilities.bus
-        self._books = Bookkeeping(store, bus, now, keep_stateless=abilities.keep_stateless)
-        self._opener = Opener(store, bus, abilities.rules, prompt=abilities.prompt, now=now)
-        self.sessions = Sessions(store, lanes, bus, active=self.active, now=now)
+        self._means = _Means(abilities, now)
+        self.sessions = Sessions(abilities.store, lanes, abilities.bus, active=self.active, now=now)
         self._runs: dict[str, Run] = {}
         self._watchers: dict[object, Callable[[Run], object]] = {}
         self._draining = False
         self._idle: Deferred[None] | None = None
+
+    def take(self, abilities: Abilities) -> None:
+        """Run what starts from now on with these; store and bus have to be the same as before."""
+        self._means = _Means(abilities, self._now)
 
     def start(self, request: RunRequest) -> Run:
         """Start a run and return it at once.
@@ -116,7 +128,7 @@ class Runner:
         self._runs[request.run_id] = run
         for watcher in tuple(self._watchers.values()):
             watcher(run)
-        run.work = Deferred.fromCoroutine(self._work(run))
+        run.work = Deferred.fromCoroutine(self._work(run, self._means))
         run.work.addBoth(self._ended, run, self._limit(run))
         return run
 
@@ -136,14 +148,14 @@ class Runner:
     def can_answer(self, model: str) -> bool:
         """Tell whether a model could be asked now."""
         try:
-            self._abilities.provider.check(model)
+            self._means.provider.check(model)
         except GatewayError:
             return False
         return True
 
     def begins_anew(self, message: str) -> bool:
         """Tell whether a message, said in a session, lets it start afresh."""
-        return asks_afresh(message, self._abilities.rules.triggers)
+        return asks_afresh(message, self._means.rules.triggers)
 
     def find(self, run_id: str) -> Run | None:
         """Return a run that has not ended."""
@@ -183,7 +195,7 @@ class Runner:
         refusals: list[GatewayError] = []
         for model in models:
             try:
-                self._abilities.provider.check(model)
+                self._means.provider.check(model)
             except GatewayError as refused:
                 refusals.append(refused)
             else:
@@ -194,41 +206,41 @@ class Runner:
         for run in self.active():
             run.cancel(OverloadedError("The gateway is shutting down.", retry_after_seconds=5))
 
-    async def _work(self, run: Run) -> RunFinished:
+    async def _work(self, run: Run, means: _Means) -> RunFinished:
         async with self._lanes.turn(str(run.request.session_key)):
             run.lifecycle.begin()
             run.started_at = self._now()
             run.feed.publish((RunStarted(run.started_at),))
-            self._books.announce(run, "start")
+            means.books.announce(run, "start")
             Beginning(run, self._clock)
             try:
-                await self._answer(run)
+                await self._answer(run, means)
             except CancelledError:
-                await self._books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
+                await means.books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
                 raise
             except GatewayError as error:
-                await self._books.break_off(run, error)
+                await means.books.break_off(run, error)
                 raise
             except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
-                await self._books.break_off(run, InternalError(DEFECT))
+                await means.books.break_off(run, InternalError(DEFECT))
                 raise
-            await self._books.finish(run)
+            await means.books.finish(run)
         reply = run.reply
         return RunFinished(
             message=reply.message(), reason=reply.reason or "stop", usage=reply.usage, at=self._now()
         )
 
-    async def _answer(self, run: Run) -> None:
+    async def _answer(self, run: Run, means: _Means) -> None:
         """Ask, and once more with half as much of the past if the model finds that there is too much."""
-        request, past = await self._opener.read(run.request)
+        request, past = await means.opener.read(run.request)
         if request.models != run.request.models:
             self.check(request.models)
         run.request = request
         run.session_id = past.session.session_id if past.session is not None else ""
-        await self._books.begin(run)
-        opened = await self._opener.open(request, past)
+        await means.books.begin(run)
+        opened = await means.opener.open(request, past)
         run.added = opened.added
-        provider, feed = self._abilities.provider, run.feed
+        provider, feed = means.provider, run.feed
         try:
             await ask(provider, opened.question(), feed=feed, reply=run.reply)
         except ContextLengthError:
@@ -262,7 +274,7 @@ class Runner:
             run.feed.publish((result,))
             run.settle(result)
         self._tell(run)
-        self._books.announce(run, "end")
+        self._means.books.announce(run, "end")
         run.forget_question()
         if self._idle is not None and not self._runs:
             idle, self._idle = self._idle, None

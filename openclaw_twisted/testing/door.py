@@ -33,6 +33,7 @@ from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses import Responses, response_limits
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
+from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing.reactor import real_reactor
 from openclaw_twisted.testing.rules import rules_of
@@ -90,6 +91,11 @@ class LoopbackDoor:
             self.directory,
             gateway,
             clock=reactor,
+            repeats=Repeats(
+                reactor,
+                keep_seconds=gateway.limits.idempotency_seconds,
+                max_kept=gateway.limits.max_idempotency_keys,
+            ),
             timeout_seconds=self.settings.agents.defaults.timeout_seconds,
         )
         endpoints = Endpoints(

@@ -52,7 +52,12 @@ class Dispatcher:
     """The methods that are served."""
 
     def __init__(self, methods: Iterable[Method[Any]]) -> None:
-        self._methods: Mapping[str, Method[Any]] = {method.name: method for method in methods}
+        self._methods: Mapping[str, Method[Any]] = {}
+        self.take(methods)
+
+    def take(self, methods: Iterable[Method[Any]]) -> None:
+        """Serve these methods from now on; calls that are under way end as they began."""
+        self._methods = {method.name: method for method in methods}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.event_payloads import Shutdown
-from openclaw_twisted.ws.families import Behind, every_method
+from openclaw_twisted.ws.families import Behind, every_method, new_ledgers
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
 from openclaw_twisted.ws.lobby import Lobby, Place
@@ -42,22 +42,12 @@ class WebSocketDoor:
         self, clock: IReactorTime, *, behind: Behind, rules: Doorkeeping, tokens: DeviceTokens, host: str
     ) -> None:
         limits = behind.loaded.settings.gateway.limits
-        started_at = clock.seconds()
         self._clock = clock
         self._limits = limits
+        self._tokens = tokens
+        self._started_at = clock.seconds()
         self._factory = new_factory(clock, limits)
-        self._reception = Reception(
-            desk=Desk(gate=rules.gate, tokens=tokens, now=behind.now),
-            clock=clock,
-            login_seconds=limits.websocket_login_seconds,
-        )
-        self._greeting = Greeting(
-            version=__version__,
-            auth_mode=rules.gate.mode,
-            directory=behind.directory,
-            limits=limits,
-            uptime_seconds=lambda: clock.seconds() - started_at,
-        )
+        self._ledgers = new_ledgers(clock, limits)
         self._broadcast = Broadcast(clock, behind.runner, behind.now)
         self._news = SessionNews(
             behind.runner.sessions,
@@ -73,7 +63,7 @@ class WebSocketDoor:
             now=behind.now,
             tick_seconds=limits.tick_seconds,
         )
-        self._dispatcher = Dispatcher(every_method(clock, behind, self._presence, self._pulse))
+        self._dispatcher = Dispatcher(())
         lobby = Lobby(
             places=limits.max_unauthenticated_websockets,
             places_per_network=limits.max_unauthenticated_websockets_per_address,
@@ -82,6 +72,25 @@ class WebSocketDoor:
         self._connections: set[Connection] = set()
         self._clients: dict[Connection, Client] = {}
         self._empty: Deferred[None] | None = None
+        self.take(behind, rules)
+
+    def take(self, behind: Behind, rules: Doorkeeping) -> None:
+        """Serve what is behind, by these rules, from now on; clients who are in stay in."""
+        self._upgrade.rules = rules
+        self._reception = Reception(
+            desk=Desk(gate=rules.gate, tokens=self._tokens, now=behind.now),
+            clock=self._clock,
+            login_seconds=self._limits.websocket_login_seconds,
+        )
+        self._greeting = Greeting(
+            version=__version__,
+            auth_mode=rules.gate.mode,
+            directory=behind.directory,
+            limits=self._limits,
+            uptime_seconds=lambda: self._clock.seconds() - self._started_at,
+        )
+        self._news.shown = behind.shown
+        self._dispatcher.take(every_method(self._clock, behind, self._ledgers, self._presence, self._pulse))
 
     @property
     def resource(self) -> IResource:
@@ -128,6 +137,11 @@ class WebSocketDoor:
         for connection in leaving:
             connection.close(code, reason)
         return len(leaving)
+
+    def secret_changed(self, digest: bytes) -> None:
+        """Close whoever came in with the old secret, or with a token that stood in for it."""
+        self._tokens.rekey(digest)
+        self.close_where(lambda _client: True, AUTH_CHANGED_CLOSE, "auth changed")
 
     def _connect(self, visitor: Visitor, place: Place) -> Connection:
         def begin(connection: Connection) -> Handshake:

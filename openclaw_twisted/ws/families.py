@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.runner import Runner
@@ -32,7 +33,25 @@ from openclaw_twisted.ws.pulse import Pulse
 from openclaw_twisted.ws.session_payloads import Shown
 from openclaw_twisted.ws.starting import Starter
 
-__all__ = ["Behind", "every_method"]
+__all__ = ["Behind", "Ledgers", "every_method", "new_ledgers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledgers:
+    """What was asked of the methods that start runs; it outlives a change of the settings."""
+
+    agent: Ledger
+    chat: Ledger
+
+
+def new_ledgers(clock: IReactorTime, limits: LimitsSettings) -> Ledgers:
+    """Return empty ledgers."""
+
+    def ledger(method: str) -> Ledger:
+        kept = limits.max_idempotency_keys
+        return Ledger(clock, method, keep_seconds=limits.idempotency_seconds, max_ended=kept)
+
+    return Ledgers(agent=ledger("agent"), chat=ledger("chat.send"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +78,7 @@ class Behind:
 
 
 def every_method(
-    clock: IReactorTime, behind: Behind, presence: Presence, pulse: Pulse
+    clock: IReactorTime, behind: Behind, ledgers: Ledgers, presence: Presence, pulse: Pulse
 ) -> tuple[Method[Any], ...]:
     """Return the methods."""
     settings, runner, directory = behind.loaded.settings, behind.runner, behind.directory
@@ -72,12 +91,8 @@ def every_method(
         timeout_seconds=settings.agents.defaults.timeout_seconds,
     )
 
-    def ledger(method: str) -> Ledger:
-        kept = limits.max_idempotency_keys
-        return Ledger(clock, method, keep_seconds=limits.idempotency_seconds, max_ended=kept)
-
-    agent = AgentMethods(starter=starter, ledger=ledger("agent"))
-    chat = ChatMethods(starter=starter, ledger=ledger("chat.send"))
+    agent = AgentMethods(starter=starter, ledger=ledgers.agent)
+    chat = ChatMethods(starter=starter, ledger=ledgers.chat)
     wait = WaitMethods(runner=runner, ledgers=(agent.ledger, chat.ledger), clock=clock)
     status = StatusMethods(runner=runner, shown=behind.shown, presence=presence, pulse=pulse)
     return (

@@ -69,7 +69,7 @@ class SessionNews:
         tell: Callable[[Event, Sequence[Subscriptions]], object],
     ) -> None:
         self._sessions = sessions
-        self._shown = shown
+        self.shown = shown
         self._following = following
         self._tell = tell
         self._waiting: dict[tuple[str, str], SessionChange] = {}
@@ -155,7 +155,7 @@ class SessionNews:
             agent_id=change.agent_id if speaks_4 else UNSET,
             reason=change.reason,
             ts=milliseconds(change.at),
-            session=self._shown.session(row, speaks_4=speaks_4) if row is not None else UNSET,
+            session=self.shown.session(row, speaks_4=speaks_4) if row is not None else UNSET,
         )
 
 

@@ -46,7 +46,7 @@ class Upgrade(Resource):
     ) -> None:
         super().__init__()
         self.accepting = True
-        self._rules = rules
+        self.rules = rules
         self._lobby = lobby
         self._connect = connect
 
@@ -61,7 +61,7 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _admit(self, request: Request) -> Visitor:
-        headers, rules = request.requestHeaders, self._rules
+        headers, rules = request.requestHeaders, self.rules
         if not self.accepting:
             raise OverloadedError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
         if request.method != b"GET" or request.clientproto != b"HTTP/1.1":

@@ -139,8 +139,7 @@ class WarningTests(ParseCase):
         }"""
         self.assertEqual(
             self.idle(text),
-            "gateway.push, gateway.tls.caPath, gateway.reload.mode, "
-            "agents.list[0].sandbox, logging.redactPatterns",
+            "gateway.push, gateway.tls.caPath, agents.list[0].sandbox, logging.redactPatterns",
         )
 
     def test_what_holds_anyway_is_not_spoken_of(self) -> None:

@@ -12,6 +12,7 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.agent_runs import LARGE_BODY_BYTES, AgentRuns
 from openclaw_twisted.http.endpoint import Call
 from openclaw_twisted.providers.scripted import reply
+from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.testing import real_reactor
 from tests.http.door import DoorCase
 
@@ -28,6 +29,7 @@ class LargeBodies(DoorCase):
             self.door.directory,
             self.door.settings.gateway,
             clock=real_reactor(),
+            repeats=Repeats(real_reactor(), keep_seconds=1, max_kept=1),
             timeout_seconds=1,
         )
         request: Any = DummyRequest([b""])
