@@ -12,12 +12,23 @@ from typing import NamedTuple
 
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["MAX_LENGTH", "SessionKey", "for_client", "for_response", "for_user", "parse", "stateless"]
+__all__ = [
+    "MAX_LENGTH",
+    "RESPONSE",
+    "SessionKey",
+    "for_client",
+    "for_response",
+    "for_user",
+    "parse",
+    "stateless",
+]
 
 MAX_LENGTH = 512
 RESERVED = ("subagent:", "cron:", "acp:")
 _PREFIX = "agent:"
 _STATELESS = "openai:"
+RESPONSE = "openai-response:"
+"""How the rest of a key begins whose session is continued by the ids of its responses."""
 
 
 class SessionKey(NamedTuple):
@@ -68,7 +79,7 @@ def stateless(agent_id: str) -> SessionKey:
 
 def for_response(agent_id: str) -> SessionKey:
     """Return the key of a new conversation that is continued by the ids of its responses."""
-    return SessionKey(agent_id, f"openai-response:{uuid.uuid4()}")
+    return SessionKey(agent_id, f"{RESPONSE}{uuid.uuid4()}")
 
 
 def for_user(agent_id: str, user: str) -> SessionKey:

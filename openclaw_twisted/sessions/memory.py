@@ -29,6 +29,7 @@ from openclaw_twisted.boundaries import (
     TurnRecord,
 )
 from openclaw_twisted.errors import InvalidRequestError, StorageError
+from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions.turns import (
     ClaimLimits,
     agent_of,
@@ -362,6 +363,11 @@ class MemoryStore:
         count = sum(not is_stateless(key) for key in self._sessions)
         too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
         deleted = 0
+        for row in [row for row in self._longest_unused(retention) if f":{RESPONSE}" in row.session_key]:
+            if deleted >= too_many:
+                break
+            await self.delete(row.session_key)
+            deleted += 1
         for row in self._longest_unused(retention):
             before = retention.unused_before
             if not (before is not None and row.updated_at < before) and deleted >= too_many:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from sqlite3 import Connection
 from typing import Any, Final
@@ -19,6 +20,7 @@ from openclaw_twisted.boundaries import (
 )
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.records import MAX_HISTORY_MESSAGES
+from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions import rows
 from openclaw_twisted.sessions.turns import agent_of, chosen, first_kept, folded, is_stateless
 
@@ -80,6 +82,10 @@ SELECT session_key FROM sessions WHERE stateless = 1 AND updated_at < ? ORDER BY
 _LONGEST_UNUSED = """
 SELECT session_key, updated_at FROM sessions WHERE stateless = 0 ORDER BY updated_at, session_key DESC
 """
+_LONGEST_UNUSED_RESPONSES = f"""
+SELECT session_key FROM sessions WHERE stateless = 0 AND session_key LIKE 'agent:%:{RESPONSE}%'
+ORDER BY updated_at, session_key DESC
+"""  # noqa: S608 - a constant of ours
 _COUNT_NAMED = "SELECT count(*) FROM sessions WHERE stateless = 0"
 _COUNT_UNUSED = "SELECT count(*) FROM sessions WHERE stateless = 0 AND updated_at < ?"
 _COUNT_STATELESS = "SELECT count(*) FROM sessions WHERE stateless = 1 AND updated_at < ?"
@@ -194,20 +200,28 @@ def prune_stateless(connection: Connection, before: float, limit: int) -> int:
 def prune_unused(connection: Connection, retention: Retention, limit: int, *, for_size: bool = False) -> int:
     """Delete at most `limit` sessions that are too old or too many; return how many.
 
-    `for_size` deletes the longest unused ones whatever their age and number.
+    Of too many, those of responses go first: a client that never continues one leaves one behind with each
+    request. `for_size` deletes the longest unused ones whatever their age and number.
     """
     (count,) = connection.execute(_COUNT_NAMED).fetchone()
     too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
-    victims: list[str] = []
+    victims = dict.fromkeys(_responses(connection, min(too_many, limit), retention.keep))
     for session_key, updated_at in connection.execute(_LONGEST_UNUSED):
         old = retention.unused_before is not None and updated_at < retention.unused_before
         if len(victims) >= limit or not (for_size or old or len(victims) < too_many):
             break
         if session_key not in retention.keep:
-            victims.append(session_key)
+            victims[session_key] = None
     for session_key in victims:
         delete(connection, session_key)
     return len(victims)
+
+
+def _responses(connection: Connection, count: int, keep: AbstractSet[str]) -> list[str]:
+    if count <= 0:
+        return []
+    found = (session_key for (session_key,) in connection.execute(_LONGEST_UNUSED_RESPONSES))
+    return list(islice((session_key for session_key in found if session_key not in keep), count))
 
 
 def prune_archives(connection: Connection, before: float, limit: int) -> int:

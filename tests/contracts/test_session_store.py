@@ -610,6 +610,17 @@ class SessionStoreContract(Suite):
         left = [row.session_key.removeprefix("agent:main:") for row in self.listed()]
         self.assertEqual(left, ["29", "28", "27", "3", "openai:1"])
 
+    def test_of_too_many_those_of_responses_go_first(self):
+        keys = ["chat", "openai-response:1", "openai-response:2", "openai-response:3", "new"]
+        for number, key in enumerate(keys):
+            self.do(self.store.commit(turn(f"{number}", f"agent:main:{key}", ended_at=float(number))))
+        retention = Retention(max_sessions=3, keep=frozenset({"agent:main:openai-response:1"}))
+        self.assertEqual(self.do(self.store.prune(retention)).sessions, 2)
+        left = {row.session_key.removeprefix("agent:main:") for row in self.listed()}
+        self.assertEqual(left, {"chat", "openai-response:1", "new"})
+        self.assertEqual(self.do(self.store.prune(Retention(max_sessions=1))).sessions, 2)
+        self.assertEqual([row.session_key for row in self.listed()], ["agent:main:new"])
+
     def test_pruning_takes_old_archives(self):
         for number, at in enumerate((100.0, 200.0, 300.0)):
             self.do(self.store.commit(turn(f"run-{number}")))
