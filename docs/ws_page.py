@@ -24,7 +24,7 @@ from openclaw_twisted.testing import MemoryRuns
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect_params import ConnectParams
 from openclaw_twisted.ws.event_payloads import EVENTS, EventKind
-from openclaw_twisted.ws.families import Behind, every_method
+from openclaw_twisted.ws.families import Behind, every_method, new_ledgers
 from openclaw_twisted.ws.hello import HelloOk
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
@@ -66,7 +66,8 @@ def methods() -> tuple[Method[Any], ...]:
         clock, Broadcast(clock, runner, clock.seconds), presence, now=clock.seconds, tick_seconds=30
     )
     behind = Behind(runner=runner, directory=directory, loaded=loaded, now=clock.seconds)
-    return every_method(clock, behind, presence, pulse)
+    ledgers = new_ledgers(clock, loaded.settings.gateway.limits)
+    return every_method(clock, behind, ledgers, presence, pulse)
 
 
 def page(written: str, served: tuple[Method[Any], ...]) -> str:

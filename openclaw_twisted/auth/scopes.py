@@ -49,6 +49,7 @@ _READ = (
     "last-heartbeat",
     "logs.tail",
     "models.list",
+    "runs.list",
     "sessions.describe",
     "sessions.list",
     "sessions.messages.subscribe",

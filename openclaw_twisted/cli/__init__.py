@@ -11,10 +11,14 @@ from openclaw_twisted.cli.agent import agent
 from openclaw_twisted.cli.check_config import check_config
 from openclaw_twisted.cli.ending import ending
 from openclaw_twisted.cli.init import init
+from openclaw_twisted.cli.listings import agents, models
 from openclaw_twisted.cli.local import local
 from openclaw_twisted.cli.openapi import openapi
 from openclaw_twisted.cli.run import run
+from openclaw_twisted.cli.runs import runs
+from openclaw_twisted.cli.sessions import sessions
 from openclaw_twisted.cli.show_token import token
+from openclaw_twisted.cli.status import health, status
 
 __all__ = ["main"]
 
@@ -45,5 +49,19 @@ def main() -> None:
     """Run the gateway, talk to it, and look after its files."""
 
 
-for command in (init, run, check_config, agent, token, local, openapi):
+for command in (
+    init,
+    run,
+    check_config,
+    agent,
+    status,
+    health,
+    sessions,
+    runs,
+    models,
+    agents,
+    token,
+    local,
+    openapi,
+):
     main.add_command(command)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from openclaw_twisted.cli.access import Access, asks_gateway
+from openclaw_twisted.cli.document import documented
 from openclaw_twisted.cli.ending import CommandError, TimedOutError
 from openclaw_twisted.cli.surroundings import Surroundings
 from openclaw_twisted.cli.terminal import say
-from openclaw_twisted.errors import GatewayError
 
 if TYPE_CHECKING:
     from openclaw_twisted.cli.question import Question
-    from openclaw_twisted.cli.target import Flags
 
 __all__ = ["agent"]
 
@@ -33,29 +32,12 @@ _FINISHED = ("ok", "completed")
 )
 @click.option("--agent", "agent_id", metavar="ID", help="Which agent to ask, instead of the default one.")
 @click.option("--session-key", metavar="KEY", help="Which conversation to go on with.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Stop the run if there is no reply by then; without it, the gateway's own limit holds.",
+@asks_gateway(
+    timeout_help="Stop the run if there is no reply by then; without it, the gateway's own limit holds.",
+    timeout_seconds=None,
+    json_help="Print the gateway's final answer, one JSON document.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the gateway's final answer, one JSON document.")
-@click.option("--url", metavar="URL", help="The gateway: ws://HOST:PORT or wss://HOST.")
-@click.option("--token", metavar="TOKEN", help="Its token; OPENCLAW_GATEWAY_TOKEN keeps it out of `ps`.")
-@click.option("--password", metavar="PASSWORD", help="Its password, if it asks for one instead.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
-def agent(  # noqa: PLR0913 - one parameter for each flag
-    *,
-    message: str,
-    agent_id: str | None,
-    session_key: str | None,
-    timeout: float | None,
-    as_json: bool,
-    url: str | None,
-    token: str | None,
-    password: str | None,
-    config: Path | None,
-) -> None:
+def agent(access: Access, message: str, agent_id: str | None, session_key: str | None) -> None:
     """Send a message to an agent of a running gateway, wait, and print the reply.
 
     The gateway and its secret are those of the flags, else of the variables OPENCLAW_GATEWAY_URL,
@@ -63,21 +45,18 @@ def agent(  # noqa: PLR0913 - one parameter for each flag
     Ctrl-C stops the run.
     """
     from openclaw_twisted.cli.question import Question
-    from openclaw_twisted.cli.target import Flags
 
     text = _from_stdin() if message == "-" else message
     if not text:
         raise CommandError("The message is empty. Say something with --message.")
-    question = Question(message=text, agent_id=agent_id, session_key=session_key, timeout_seconds=timeout)
-    try:
-        payload = _answer(Flags(url, token, password, config), question)
-    except GatewayError as error:
-        if as_json:
-            click.echo(_document(error))
-        raise
-    if as_json:
+    question = Question(
+        message=text, agent_id=agent_id, session_key=session_key, timeout_seconds=access.timeout_seconds
+    )
+    with documented(as_json=access.as_json):
+        payload = _answer(access, question)
+    if access.as_json:
         click.echo(payload)
-    _conclude(payload, as_json=as_json)
+    _conclude(payload, as_json=access.as_json)
 
 
 def _from_stdin() -> str:
@@ -91,25 +70,13 @@ def _from_stdin() -> str:
         raise CommandError(f"The message on standard input is not UTF-8 (byte {error.start}).") from None
 
 
-def _answer(flags: Flags, question: Question) -> bytes:
+def _answer(access: Access, question: Question) -> bytes:
     from openclaw_twisted.cli.foreground import in_foreground
     from openclaw_twisted.cli.question import ask
     from openclaw_twisted.cli.target import find_target
 
-    target = find_target(flags, Surroundings.of_this_process())
+    target = find_target(access.flags, Surroundings.of_this_process())
     return in_foreground(lambda reactor: ask(reactor, target, question))
-
-
-def _document(error: GatewayError) -> bytes:
-    """Return what --json prints in place of a final answer: the gateway's own words if there are any."""
-    import msgspec
-
-    from openclaw_twisted.cli.conversation import RefusedError, status_of
-
-    if isinstance(error, RefusedError) and status_of(error.payload) is not None:
-        return error.payload
-    status = "timeout" if isinstance(error, TimedOutError) else "error"
-    return msgspec.json.encode({"status": status, "summary": error.message})
 
 
 def _conclude(payload: bytes, *, as_json: bool) -> None:

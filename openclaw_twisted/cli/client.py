@@ -56,16 +56,25 @@ class _Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     session_defaults: _SessionDefaults = _SessionDefaults()
 
 
+class _Features(msgspec.Struct, frozen=True):
+    methods: tuple[str, ...] = ()
+
+
 class _Hello(msgspec.Struct, frozen=True):
     policy: _Policy = _Policy()
     snapshot: _Snapshot = _Snapshot()
+    features: _Features = _Features()
 
 
 class Session(NamedTuple):
-    """A conversation that has got past the login; `default_agent_id` is None if the gateway did not say."""
+    """A conversation that has got past the login; `default_agent_id` is None if the gateway did not say.
+
+    `methods` are those that the gateway says it has.
+    """
 
     conversation: Conversation
     default_agent_id: str | None
+    methods: tuple[str, ...] = ()
 
 
 class _Socket(WebSocketClientProtocol):
@@ -190,7 +199,7 @@ async def _log_in(reactor: Any, target: Target, socket: _Socket, scopes: tuple[s
     except RefusedError as error:
         raise CommandError(_why_refused(error, target)) from None
     conversation.watch(hello.policy.tick_interval_ms / 1000)
-    return Session(conversation, hello.snapshot.session_defaults.default_agent_id)
+    return Session(conversation, hello.snapshot.session_defaults.default_agent_id, hello.features.methods)
 
 
 def _connect_params(credential: Credential | None, scopes: tuple[str, ...]) -> dict[str, object]:

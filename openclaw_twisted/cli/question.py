@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError
 
+from openclaw_twisted.cli.answers import read
 from openclaw_twisted.cli.client import Session, connected, within
 from openclaw_twisted.cli.conversation import ClosedError, RefusedError
 from openclaw_twisted.cli.ending import CommandError, TimedOutError
@@ -74,12 +75,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 def read_reply(payload: bytes) -> Reply:
     """Read a final payload; raises `CommandError` if it is none."""
-    try:
-        return msgspec.json.decode(payload, type=Reply)
-    except msgspec.DecodeError as error:
-        raise CommandError(
-            f"The gateway's reply cannot be read ({error}). --json shows it as it came."
-        ) from None
+    return read(payload, Reply)
 
 
 async def ask(reactor: Any, target: Target, question: Question) -> bytes:

@@ -24,6 +24,7 @@ from openclaw_twisted.ws.methods.config import config_methods
 from openclaw_twisted.ws.methods.history import HistoryMethods
 from openclaw_twisted.ws.methods.models import models_methods
 from openclaw_twisted.ws.methods.nothing import nothing_methods
+from openclaw_twisted.ws.methods.runs import RunMethods
 from openclaw_twisted.ws.methods.session_changes import SessionChanges
 from openclaw_twisted.ws.methods.sessions import SessionMethods
 from openclaw_twisted.ws.methods.status import StatusMethods
@@ -99,6 +100,7 @@ def every_method(
         *agent.methods(),
         *chat.methods(),
         *wait.methods(),
+        *RunMethods(runner=runner, directory=directory, now=behind.now).methods(),
         *status.methods(),
         *agents_methods(directory),
         *models_methods(directory, settings, runner.can_answer),

@@ -2,46 +2,24 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.cli.question import read_reply
 from openclaw_twisted.errors import UpstreamAuthError
 from openclaw_twisted.providers.scripted import Scripted, reply
-from tests.cli.case import CommandTestCase, environment
-from tests.cli.child import Child, Ended
-from tests.cli.gateway import TOKEN, LoopbackGateway, Silent
+from tests.cli.case import CommandTestCase
+from tests.cli.child import Ended
+from tests.cli.gateway import Silent
+from tests.cli.served import ServedTestCase
 
 __all__ = ["AgentTests", "ReplyTests", "UsageTests"]
 
 
-class AgentTests(TestCase):
-    """The command in a process of its own, and the gateway in this one."""
-
-    timeout = 30
-
-    def setUp(self) -> None:
-        self.home = Path(self.mktemp())
-        self.home.mkdir()
-        self.environ = environment(self.home.resolve())
-
-    async def gateway(self, model: Provider | None = None) -> None:
-        gateway = LoopbackGateway(self.home / "gateway", model or Scripted())
-        self.addCleanup(lambda: Deferred.fromCoroutine(gateway.stop()))
-        await gateway.start()
-        self.environ |= {"OPENCLAW_GATEWAY_URL": gateway.url, "OPENCLAW_GATEWAY_TOKEN": TOKEN}
-
-    def start(self, *arguments: str, stdin: bytes | None = None) -> Child:
-        child = Child("agent", *arguments, environ=self.environ, stdin=stdin)
-        self.addCleanup(lambda: Deferred.fromCoroutine(child.kill()))
-        return child
-
+class AgentTests(ServedTestCase):
     async def agent(self, *arguments: str, stdin: bytes | None = None) -> Ended:
-        return await self.start(*arguments, stdin=stdin).ended
+        return await self.run_command("agent", *arguments, stdin=stdin)
 
     async def test_the_reply_and_nothing_else_is_printed(self) -> None:
         await self.gateway(Scripted(reply("Hello,\n", "you: ü.")))
@@ -99,7 +77,7 @@ class AgentTests(TestCase):
         """Send a signal while the model is thinking; the run has to stop with the command."""
         model = Silent()
         await self.gateway(model)
-        child = self.start("-m", "hi")
+        child = self.start("agent", "-m", "hi")
         await model.asked
         child.signal(name)
         ended = await child.ended
