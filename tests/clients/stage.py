@@ -37,12 +37,26 @@ class Stage:
         path = folder / "openclaw.json"
         path.write_text(json.dumps(_configuration(self.model.base_url)))
         path.chmod(0o600)
+        self._config = path
+        self._start()
+
+    def restart(self) -> None:
+        """Stop the gateway in good order and start it again, at the same address."""
+        self._stop()
+        self._start()
+
+    def close(self) -> None:
+        self._stop()
+        self.model.close()
+        shutil.rmtree(self.folder)
+
+    def _start(self) -> None:
         self.printed = ""
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            command_line(path),
-            env=environment(folder / "state"),
-            cwd=folder,
+            command_line(self._config),
+            env=environment(self.folder / "state"),
+            cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,7 +70,7 @@ class Stage:
             raise AssertionError(f"the gateway did not get ready: {self.printed}")
         self.base_url = found[1]
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
@@ -64,8 +78,6 @@ class Stage:
             self._process.kill()
             self._process.wait()
         self._reader.join()
-        self.model.close()
-        shutil.rmtree(self.folder)
 
     def _read(self) -> None:
         assert self._process.stdout is not None

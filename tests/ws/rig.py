@@ -31,6 +31,7 @@ from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.connect_params import ClientInfo
 from openclaw_twisted.ws.door import WebSocketDoor
 from openclaw_twisted.ws.families import Behind
+from tests.ws.record import Record
 
 TOKEN = "a-token-for-tests-only"
 NOW = 1_700_000_000.5
@@ -135,6 +136,7 @@ class MemoryClient:
         self.events: list[dict[str, Any]] = []
         self.pings: list[bytes] = []
         self.pongs: list[bytes] = []
+        self._record = Record()
         self._unread = b""
         self._later: list[dict[str, Any]] = []
         self.wire = Wire(peerAddress=IPv4Address("TCP", peer, 50_000))
@@ -173,6 +175,7 @@ class MemoryClient:
 
     def send(self, frame: Any, opcode: int = TEXT) -> None:
         """Send bytes as they are, anything else as JSON."""
+        self._record.asked(frame)
         if not self.gone:
             self.raw(masked(frame if isinstance(frame, bytes) else json.dumps(frame).encode(), opcode))
 
@@ -187,6 +190,7 @@ class MemoryClient:
             opcode, payload, self._unread = unpack(self._unread)
             if opcode == TEXT:
                 frame = json.loads(payload)
+                self._record.heard(frame)
                 (self.events if frame.get("event") in BROADCAST else found).append(frame)
             elif opcode == PING:
                 self.pings.append(payload)

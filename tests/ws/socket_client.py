@@ -12,6 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.ssl import CertificateOptions
 
 from openclaw_twisted.testing import real_reactor
+from tests.ws.record import Record
 from tests.ws.rig import BROADCAST
 
 __all__ = ["Client", "connect_client"]
@@ -30,9 +31,11 @@ class Client(WebSocketClientProtocol):
         self.heard: DeferredQueue[Any] = DeferredQueue()
         self.events: DeferredQueue[Any] = DeferredQueue()
         self.closed: Deferred[tuple[int, str | None]] = Deferred()
+        self._record = Record()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N803
         frame = json.loads(payload)
+        self._record.heard(frame)
         told = isinstance(frame, dict) and frame.get("event") in BROADCAST
         (self.events if told else self.heard).put(frame)
 
@@ -41,6 +44,7 @@ class Client(WebSocketClientProtocol):
 
     def say(self, request_id: str, method: str, **params: Any) -> None:
         request = {"type": "req", "id": request_id, "method": method, "params": params}
+        self._record.asked(request)
         self.sendMessage(json.dumps(request).encode())
 
     async def ask(self, request_id: str, method: str, **params: Any) -> Any:
