@@ -14,7 +14,8 @@ from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseNeverReceived
@@ -52,7 +53,8 @@ class Ways:
         proxy = self._find_proxy(uri.scheme.decode("ascii"), host, uri.port) if self._find_proxy else None
         way = self._direct(host, uri.port) if proxy is None else self._through(proxy, host, uri.port)
         if uri.scheme == b"https":
-            return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), way)
+            secured = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), way)
+            return _Secured(secured, self._reactor, seconds=self._connect_seconds)
         return way
 
     def _through(self, proxy: Proxy, host: str, port: int) -> IStreamClientEndpoint:
@@ -186,6 +188,26 @@ class HttpAgent:
         oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
         if oldest is not None:
             self._sweeping = self._clock.callLater(oldest + self._keep_seconds - now, self._sweep)
+
+
+@implementer(IStreamClientEndpoint)
+class _Secured:
+    """An endpoint that has connected when TLS stands, which gets as much time as the connection before it."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, *, seconds: float) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._seconds = seconds
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803 - the interface's name
+        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
+        return connecting.addCallback(self._secure)
+
+    def _secure(self, exchange: Exchange) -> Deferred[Exchange]:
+        late = Failure(ConnectTimeoutError())
+        return exchange.secured().addTimeout(
+            self._seconds, self._clock, onTimeoutCancel=lambda _result, _seconds: late
+        )
 
 
 class _Connections(Factory):

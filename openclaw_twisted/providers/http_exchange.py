@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.internet.interfaces import IHandshakeListener, IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
@@ -162,6 +162,7 @@ class HttpResponse:
     loseConnection = abortConnection = stopProducing  # noqa: N815
 
 
+@implementer(IHandshakeListener)
 class Exchange(Protocol):
     """One connection: `reusable` hears each time when it is idle again, `gone` when it is closed."""
 
@@ -182,6 +183,8 @@ class Exchange(Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._request: HttpRequest | None = None
         self._waiter: Deferred[IResponse] | None = None
+        self._securing: Deferred[Exchange] | None = None
+        self._secure = False
         self._response: HttpResponse | None = None
         self._phrase = b""
         self._parts: list[bytes] = []
@@ -191,6 +194,20 @@ class Exchange(Protocol):
     def connectionMade(self) -> None:  # noqa: N802
         """Take the connection."""
         self.transport.bufferSize = READ_BYTES
+
+    def secured(self) -> Deferred[Exchange]:
+        """Wait for the end of the TLS handshake; cancelling closes the connection."""
+        if self._secure:
+            return succeed(self)
+        self._securing = Deferred(self._not_secured)
+        return self._securing
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        """Note that TLS stands."""
+        self._secure = True
+        securing, self._securing = self._securing, None
+        if securing is not None:
+            securing.callback(self)
 
     def ask(self, request: HttpRequest) -> Deferred[IResponse]:
         """Send a request; fires with the response when its head is here, cancelling closes the connection.
@@ -245,18 +262,19 @@ class Exchange(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """Tell who waits that nothing more will come."""
-        waiter, response = self._waiter, self._response
-        self._request = self._waiter = self._response = None
-        if waiter is not None:
+        waiter, response, securing = self._waiter, self._response, self._securing
+        self._request = self._waiter = self._response = self._securing = None
+        if securing is not None:
+            securing.errback(ResponseNeverReceived([reason]))
+        elif waiter is not None:
             kind = ResponseFailed if self._head_bytes else ResponseNeverReceived
             waiter.errback(kind([reason]))
         elif response is not None:
             # Without a length and without chunks the end of the connection is the end of the body.
             whole = reason.check(ConnectionDone) and self._ends_with_connection(response)
             response.end(Failure(PotentialDataLoss() if whole else ResponseFailed([reason])))
-        self._gone(
-            self
-        )  # last: whoever waits for all to be gone may then cancel those who wait for an answer
+        # Last: whoever waits for all to be gone may then cancel those who wait for an answer.
+        self._gone(self)
 
     # What the parser says, in the order in which it reads.
 
@@ -315,6 +333,10 @@ class Exchange(Protocol):
         else:
             self.transport.loseConnection()
         response.end(Failure(ResponseDone()))
+
+    def _not_secured(self, _securing: Deferred[Exchange]) -> None:
+        self._securing = None
+        self.abort()
 
     def _given_up(self, _waiter: Deferred[IResponse]) -> None:
         self._waiter = None

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -21,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
-from openclaw_twisted.providers.http_agent import HttpAgent, Ways
+from openclaw_twisted.providers.http_agent import HttpAgent, Ways, _Connections, _Secured
 from openclaw_twisted.providers.http_exchange import MAX_HEAD_BYTES, BadResponseError
 from openclaw_twisted.testing import real_reactor
 
@@ -397,7 +398,37 @@ class Reaching(SynchronousTestCase):
             url: type(ways.endpointForURI(URI.fromBytes(url))).__name__
             for url in (b"http://127.0.0.1:1/", b"http://localhost:1/", b"https://localhost:1/")
         }
-        self.assertEqual(list(kinds.values()), ["TCP4ClientEndpoint", "HostnameEndpoint", "_WrapperEndpoint"])
+        self.assertEqual(list(kinds.values()), ["TCP4ClientEndpoint", "HostnameEndpoint", "_Secured"])
+
+
+class Securing(AgentCase):
+    """TLS gets its time; what Twisted's TLS says is said by hand."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connecting = _Secured(self.server, self.clock, seconds=10).connect(
+            _Connections(self.agent, (b"", b""))
+        )
+
+    def test_it_is_waited_for(self) -> None:
+        self.assertNoResult(self.connecting)
+        self.server.wires[0].protocol.handshakeCompleted()
+        self.assertIs(self.successResultOf(self.connecting), self.server.wires[0].protocol)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_but_not_for_ever(self) -> None:
+        self.clock.advance(10)
+        self.failureResultOf(self.connecting, ConnectTimeoutError)
+        self.assertTrue(self.server.wires[0].aborted)
+
+    def test_one_that_fails(self) -> None:
+        self.server.wires[0].lose(ConnectionLost())
+        self.failureResultOf(self.connecting, ResponseNeverReceived)
+
+    def test_one_that_is_given_up(self) -> None:
+        self.connecting.cancel()
+        self.failureResultOf(self.connecting, CancelledError)
+        self.assertTrue(self.server.wires[0].aborted)
 
 
 class Length(AgentCase):
