@@ -10,12 +10,17 @@ us: `finish` returns the pending data, because several servers omit the blank li
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "comment", "encode"]
 
 DONE = b"data: [DONE]\n\n"
 COMMENT_KEEP_ALIVE = b": keep-alive\n\n"
 
 MAX_EVENT_BYTES = 10 * 1024 * 1024
+
+_PLAIN = re.compile(rb"data: ([^\r\n]*)\n\n")
+_PLAIN_FRAME_BYTES = len(b"data: \n\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -50,6 +55,12 @@ class Decoder:
 
         Raises `EventTooLargeError` when a single event exceeds the limit.
         """
+        if not (self._tail or self._data) and len(chunk) <= self._max_event_bytes:
+            # Nearly always a read brings whole events of one plain line each.
+            events = _PLAIN.findall(chunk)
+            if events and sum(map(len, events)) + len(events) * _PLAIN_FRAME_BYTES == len(chunk):
+                self._at_start = False
+                return events
         if self._tail:
             if self._may_wait(chunk):
                 self._keep(chunk)

@@ -9,7 +9,6 @@ https://platform.openai.com/docs/api-reference/chat-streaming/streaming
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -184,19 +183,20 @@ class ChunkEncoder:
     def __init__(self, heading: Heading, *, include_usage: bool) -> None:
         self._heading = heading
         self._include_usage = include_usage
+        # Pieces of text differ in the text alone, so the rest is encoded once. Nobody's name for a model can
+        # be taken for the place: within JSON's strings quotation marks are escaped.
+        before, place, self._after_text = self._chunk(DeltaOut(content="")).partition(b'"content":""')
+        self._before_text = before + place[:-2]
 
     def opening(self) -> bytes:
         """Return the role chunk."""
         return self._chunk(DeltaOut(role="assistant", content=""))
 
-    def encode(self, events: Sequence[RunEvent]) -> bytes:
-        """Return the chunks for a batch; the last batch ends the stream."""
-        return b"".join(map(self._event, events))
-
-    def _event(self, event: RunEvent) -> bytes:
+    def encode(self, event: RunEvent) -> bytes:
+        """Return the chunks for an event; the last event ends the stream."""
         match event:
             case TextDelta():
-                return self._chunk(DeltaOut(content=event.text))
+                return self._before_text + _encode_json(event.text) + self._after_text
             case ReasoningDelta():
                 return self._chunk(DeltaOut(reasoning_content=event.text))
             case ToolCallDelta():

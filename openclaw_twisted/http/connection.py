@@ -172,6 +172,14 @@ class GatewayRequest(Request):
         if channel.transport is None:  # a WebSocket has taken the connection over
             channel.site.closed(channel)
 
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer; what Twisted asks at each is known after the first of a stream."""
+        if not (self.chunked and data) or self.finished or self._disconnected:
+            super().write(data)
+            return
+        self.sentLength += len(data)
+        self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
+
     def refuse_now(self, error: GatewayError) -> None:
         """Answer before the body is whole, and close the connection."""
         self._answered_early = True

@@ -168,16 +168,16 @@ class ResponseEncoder:
         """Return the events that tell that the response begins."""
         return b"".join(map(_encoded, self._progress.opening()))
 
-    def encode(self, events: Sequence[RunEvent]) -> bytes:
-        """Return the events for a batch; the last batch ends the stream."""
-        written: list[bytes] = []
-        for event in events:
-            if isinstance(event, ModelAnswering):
-                written.append(model_used(event))
-            written += map(_encoded, self._progress.take(event))
-        if isinstance(events[-1], RunFinished | RunFailed):
-            written.append(DONE)
-        return b"".join(written)
+    def encode(self, event: RunEvent) -> bytes:
+        """Return the events for an event of the run; its last one ends the stream."""
+        written = b"".join(map(_encoded, self._progress.take(event)))
+        match event:
+            case ModelAnswering():
+                return model_used(event) + written
+            case RunFinished() | RunFailed():
+                return written + DONE
+            case _:
+                return written
 
 
 def _encoded(event: out.ResponseEvent) -> bytes:

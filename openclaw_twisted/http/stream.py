@@ -10,7 +10,6 @@ wait in `carry`.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -51,8 +50,8 @@ class EventEncoder(Protocol):
         """Return what is sent before anything is known."""
         ...
 
-    def encode(self, events: Sequence[RunEvent]) -> bytes:
-        """Return the SSE events for a batch, possibly none."""
+    def encode(self, event: RunEvent) -> bytes:
+        """Return the SSE events for an event of the run, possibly none."""
         ...
 
 
@@ -96,7 +95,7 @@ class EventStream:
         self._outflow = Outflow(request.transport)
         self._taken: int | None = None
         self._taken_at = 0.0
-        self._unwritten: deque[RunEvent] = deque()
+        self._unwritten: list[RunEvent] = []
         self._all_written: Deferred[None] | None = None
         self._wrote_at = 0.0
         self._timer: IDelayedCall | None = None
@@ -125,8 +124,10 @@ class EventStream:
 
     def run_events(self, events: Sequence[RunEvent]) -> None:
         """Write a batch as far as the client's pace allows, and keep the rest."""
-        self._unwritten.extend(events)
-        self._write_on()
+        if self._unwritten or self._paused:
+            self._unwritten += events
+        else:
+            self._write_all(events)
 
     def pauseProducing(self) -> None:  # noqa: N802
         """Hold the run up: the client reads too slowly; if it takes nothing at all, it is dropped."""
@@ -157,14 +158,28 @@ class EventStream:
             self._all_written = Deferred()
             await self._all_written
 
+    def _write_all(self, events: Sequence[RunEvent]) -> None:
+        """Write events, and keep what is left of them when the connection has enough."""
+        encode = self._encoder.encode
+        pieces: list[bytes] = []
+        size = 0
+        for at, event in enumerate(events, start=1):
+            piece = encode(event)
+            pieces.append(piece)
+            size += len(piece)
+            if size >= WRITE_BYTES:
+                self._write(b"".join(pieces))
+                pieces.clear()
+                size = 0
+                if self._paused or self._gone:
+                    self._unwritten = list(events[at:])
+                    return
+        self._write(b"".join(pieces))
+
     def _write_on(self) -> None:
-        while self._unwritten and not (self._paused or self._gone):
-            pieces: list[bytes] = []
-            size = 0
-            while self._unwritten and size < WRITE_BYTES:
-                pieces.append(self._encoder.encode((self._unwritten.popleft(),)))
-                size += len(pieces[-1])
-            self._write(b"".join(pieces))
+        if self._unwritten and not (self._paused or self._gone):
+            unwritten, self._unwritten = self._unwritten, []
+            self._write_all(unwritten)
         if self._all_written is not None and not self._unwritten:
             written, self._all_written = self._all_written, None
             written.callback(None)

@@ -13,7 +13,6 @@ https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,15 +64,11 @@ class AnthropicMessages:
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
         body = request_body(request, self._settings, at_home=self._at_home)
-        reader = MessageReader(self._name)
         ask = partial(self._upstream.post, self._url, self._headers, body)
-        answer = streamed(ask, name=self._name, reader=reader)
-        async with aclosing(answer) as batches:
-            async for events in batches:
-                yield events
+        return streamed(ask, name=self._name, reader=MessageReader(self._name))
 
 
 def messages_url(base_url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 
 import msgspec
 
@@ -28,12 +27,10 @@ class Catalog:
         provider, name = self._find(model)
         provider.check(name)
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Pass the request to its provider, under the provider's own name of the model."""
         provider, name = self._find(request.model)
-        async with aclosing(provider.respond(msgspec.structs.replace(request, model=name))) as answer:
-            async for events in answer:
-                yield events
+        return provider.respond(msgspec.structs.replace(request, model=name))
 
     def full_name(self, model: str) -> str:
         """Return the name that an alias stands for, any other as it is."""

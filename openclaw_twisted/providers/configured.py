@@ -196,9 +196,15 @@ class _Remote:
         for capacity in way.capacities:
             capacity.check()
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask the model in its way, when there is a place."""
         way = self._ways.get(request.model, self._otherwise)
+        # A generator round the answer would cost each of its batches a step.
+        return self._in_turn(way, request) if way.capacities else self._answer(way, request)
+
+    async def _in_turn(
+        self, way: _Way, request: ModelRequest
+    ) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         entered: list[Capacity] = []
         try:
             for capacity in way.capacities:

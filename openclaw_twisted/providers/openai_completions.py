@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
@@ -201,7 +200,8 @@ class StreamReader:
                 _take_list(delta.content, events)
             elif text := delta.content or delta.refusal:
                 events.append(TextDelta(text))
-            events += [self._call(call) for call in delta.tool_calls or ()]
+            if delta.tool_calls:
+                events += map(self._call, delta.tool_calls)
         if choice.finish_reason == "error":
             raise UpstreamError(f"{self._name} failed in the middle of its answer. Try again.")
         if choice.finish_reason and self._reason is None:
@@ -262,15 +262,11 @@ class OpenAICompletions:
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
         body = request_body(request, self._compat(request.model))
-        reader = StreamReader(self._name)
         ask = partial(self._upstream.post, self._url, self._headers, body)
-        answer = streamed(ask, name=self._name, reader=reader)
-        async with aclosing(answer) as batches:
-            async for events in batches:
-                yield events
+        return streamed(ask, name=self._name, reader=StreamReader(self._name))
 
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:

@@ -17,7 +17,9 @@ from openclaw_twisted.events import ReasoningDelta, RunEvent, TextDelta
 
 __all__ = ["Feed", "Subscription"]
 
-# Joining copies, so stretches are closed at this size: appending stays cheap however long the reply.
+# A model's small pieces weigh several times what they say, so so many are joined at the latest; and a
+# replay is written in steps of an event, so no event becomes much longer than this.
+MAX_PIECES = 256
 JOINED_CHARACTERS = 4096
 
 
@@ -51,6 +53,9 @@ class Feed:
 
     def __init__(self) -> None:
         self._so_far: list[RunEvent] = []
+        self._stretch: list[str] = []
+        self._stretch_of: type[TextDelta | ReasoningDelta] = TextDelta
+        self._stretch_characters = 0
         self._subscriptions: list[Subscription] = []
         self._holding: set[Subscription] = set()
         self._waiting: list[Deferred[None]] = []
@@ -58,6 +63,7 @@ class Feed:
     def subscribe(self, listener: Listener) -> Subscription:
         """Give `listener` all events so far and every one to come."""
         subscription = Subscription(self, listener)
+        self._end_stretch()
         if self._so_far:
             subscription.deliver(tuple(self._so_far))
         self._subscriptions.append(subscription)
@@ -65,8 +71,7 @@ class Feed:
 
     def publish(self, events: Sequence[RunEvent]) -> None:
         """Hand a batch to every listener."""
-        for event in events:
-            self._keep(event)
+        self._keep(events)
         for subscription in tuple(self._subscriptions):
             subscription.deliver(events)
 
@@ -98,17 +103,26 @@ class Feed:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    def _keep(self, event: RunEvent) -> None:
-        last = self._so_far[-1] if self._so_far else None
-        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
-            if len(last.text) < JOINED_CHARACTERS:
-                self._so_far[-1] = TextDelta(last.text + event.text)
-                return
-        elif (
-            isinstance(event, ReasoningDelta)
-            and isinstance(last, ReasoningDelta)
-            and len(last.text) < JOINED_CHARACTERS
-        ):
-            self._so_far[-1] = ReasoningDelta(last.text + event.text)
-            return
-        self._so_far.append(event)
+    def _keep(self, events: Sequence[RunEvent]) -> None:
+        for event in events:
+            if isinstance(event, self._stretch_of):
+                self._stretch.append(event.text)
+                self._stretch_characters += len(event.text)
+                if self._stretch_characters >= JOINED_CHARACTERS:
+                    self._end_stretch()
+                continue
+            self._end_stretch()
+            if isinstance(event, TextDelta | ReasoningDelta):
+                self._stretch_of = type(event)
+                self._stretch.append(event.text)
+            else:
+                self._so_far.append(event)
+        if len(self._stretch) >= MAX_PIECES:
+            self._end_stretch()
+
+    def _end_stretch(self) -> None:
+        """Keep the pieces since the last other event as one."""
+        if self._stretch:
+            self._so_far.append(self._stretch_of("".join(self._stretch)))
+            self._stretch.clear()
+            self._stretch_characters = 0

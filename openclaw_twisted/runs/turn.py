@@ -168,9 +168,9 @@ async def ask(provider: Provider, question: ModelRequest, *, feed: Feed, reply: 
     async with aclosing(provider.respond(question)) as answer:
         async for events in answer:
             reply.take(events)
-            published = [event for event in events if not isinstance(event, Finished)]
+            published = events[:-1] if events and isinstance(events[-1], Finished) else events
             if published:
-                feed.publish(published)
+                feed.publish(published)  # type: ignore[arg-type]  # only the last can be a `Finished`
             held_up = feed.flowing()
             if held_up is not None:
                 await held_up

@@ -406,12 +406,12 @@ class Streamed(ResponsesCase):
         text = [event["delta"] for event in second if event["type"] == "response.output_text.delta"]
         self.assertEqual("".join(text), "one two")
 
-    async def test_one_batch_is_one_write(self) -> None:
+    async def test_an_end_tells_of_all_that_ends(self) -> None:
         response = new_response(parse(b'{"input":"hi"}'), run_id=str(uuid.uuid4()), model="openclaw", now=0)
         encoder = ResponseEncoder(response)
         self.assertEqual(encoder.opening().count(b"event: "), 2)
-        batch = (TextDelta("a"), RunFinished(Message(role="assistant", content="a"), "stop", None, 1.5))
-        written = encoder.encode(batch)
+        end = RunFinished(Message(role="assistant", content="a"), "stop", None, 1.5)
+        written = encoder.encode(TextDelta("a")) + encoder.encode(end)
         self.assertEqual(written.count(b"event: "), 7)
         self.assertTrue(written.endswith(b"data: [DONE]\n\n"))
 

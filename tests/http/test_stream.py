@@ -78,8 +78,9 @@ class Text:
     def opening(self) -> bytes:
         return b""
 
-    def encode(self, events: Any) -> bytes:
-        return b"".join(event.text.encode() for event in events)
+    def encode(self, event: Any) -> bytes:
+        text: str = event.text
+        return text.encode()
 
 
 class Pace(SynchronousTestCase):

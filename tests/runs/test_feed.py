@@ -1,7 +1,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.events import ReasoningDelta, RunStarted, TextDelta, ToolCallDelta
-from openclaw_twisted.runs.feed import JOINED_CHARACTERS, Feed
+from openclaw_twisted.runs.feed import JOINED_CHARACTERS, MAX_PIECES, Feed
 from openclaw_twisted.testing import Collector
 
 
@@ -36,13 +36,19 @@ class Listening(SynchronousTestCase):
         )
 
     def test_joined_stretches_are_bounded(self) -> None:
-        for _ in range(3 * JOINED_CHARACTERS):
+        for _ in range(3 * MAX_PIECES):
             self.feed.publish((TextDelta("x"),))
         self.feed.subscribe(self.listener)
         self.assertEqual(
             [len(event.text) for event in self.listener.events if isinstance(event, TextDelta)],
-            [JOINED_CHARACTERS] * 3,
+            [MAX_PIECES] * 3,
         )
+
+    def test_and_so_are_those_of_long_pieces(self) -> None:
+        for _ in range(4):
+            self.feed.publish((TextDelta("x" * (JOINED_CHARACTERS // 2)),))
+        self.feed.subscribe(self.listener)
+        self.assertEqual(self.listener.events, [TextDelta("x" * JOINED_CHARACTERS)] * 2)
 
     def test_who_has_left_hears_nothing_more(self) -> None:
         subscription = self.feed.subscribe(self.listener)
