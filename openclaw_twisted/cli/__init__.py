@@ -8,6 +8,7 @@ import click
 
 from openclaw_twisted import __version__
 from openclaw_twisted.cli.agent import agent
+from openclaw_twisted.cli.chat import chat
 from openclaw_twisted.cli.check_config import check_config
 from openclaw_twisted.cli.ending import ending
 from openclaw_twisted.cli.init import init
@@ -54,6 +55,7 @@ for command in (
     run,
     check_config,
     agent,
+    chat,
     status,
     health,
     sessions,

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from openclaw_twisted.cli.access import Access, asks_gateway
-from openclaw_twisted.cli.document import documented
-from openclaw_twisted.cli.ending import CommandError, TimedOutError
+from openclaw_twisted.cli.document import documented, event_line, result_line
+from openclaw_twisted.cli.ending import CommandError
 from openclaw_twisted.cli.surroundings import Surroundings
 from openclaw_twisted.cli.terminal import say
 
 if TYPE_CHECKING:
-    from openclaw_twisted.cli.question import Question
+    from openclaw_twisted.cli.question import Heard, Question
 
 __all__ = ["agent"]
 
 MAX_MESSAGE_BYTES = 25_000_000
-
-_FINISHED = ("ok", "completed")
 
 
 @click.command(
@@ -32,12 +30,15 @@ _FINISHED = ("ok", "completed")
 )
 @click.option("--agent", "agent_id", metavar="ID", help="Which agent to ask, instead of the default one.")
 @click.option("--session-key", metavar="KEY", help="Which conversation to go on with.")
+@click.option("--stream", is_flag=True, help="Print the run's events as they come, a JSON document each.")
 @asks_gateway(
     timeout_help="Stop the run if there is no reply by then; without it, the gateway's own limit holds.",
     timeout_seconds=None,
     json_help="Print the gateway's final answer, one JSON document.",
 )
-def agent(access: Access, message: str, agent_id: str | None, session_key: str | None) -> None:
+def agent(
+    access: Access, message: str, agent_id: str | None, session_key: str | None, *, stream: bool
+) -> None:
     """Send a message to an agent of a running gateway, wait, and print the reply.
 
     The gateway and its secret are those of the flags, else of the variables OPENCLAW_GATEWAY_URL,
@@ -52,11 +53,13 @@ def agent(access: Access, message: str, agent_id: str | None, session_key: str |
     question = Question(
         message=text, agent_id=agent_id, session_key=session_key, timeout_seconds=access.timeout_seconds
     )
-    with documented(as_json=access.as_json):
-        payload = _answer(access, question)
-    if access.as_json:
+    with documented(as_json=access.as_json or stream, stream=stream):
+        payload = _answer(access, question, _print_event if stream else None)
+    if stream:
+        click.echo(result_line(payload))
+    elif access.as_json:
         click.echo(payload)
-    _conclude(payload, as_json=access.as_json)
+    _conclude(payload, quiet=access.as_json or stream)
 
 
 def _from_stdin() -> str:
@@ -70,28 +73,26 @@ def _from_stdin() -> str:
         raise CommandError(f"The message on standard input is not UTF-8 (byte {error.start}).") from None
 
 
-def _answer(access: Access, question: Question) -> bytes:
+def _answer(access: Access, question: Question, heard: Heard | None) -> bytes:
     from openclaw_twisted.cli.foreground import in_foreground
     from openclaw_twisted.cli.question import ask
     from openclaw_twisted.cli.target import find_target
 
     target = find_target(access.flags, Surroundings.of_this_process())
-    return in_foreground(lambda reactor: ask(reactor, target, question))
+    return in_foreground(lambda reactor: ask(reactor, target, question, heard))
 
 
-def _conclude(payload: bytes, *, as_json: bool) -> None:
+def _print_event(name: str, payload: bytes) -> None:
+    click.echo(event_line(name, payload))
+
+
+def _conclude(payload: bytes, *, quiet: bool) -> None:
     """Print the reply, unless it has been; raises `CommandError` for a run that did not end well."""
-    from openclaw_twisted.cli.question import read_reply
+    from openclaw_twisted.cli.question import check, read_reply
 
     reply = read_reply(payload)
-    words = reply.text or reply.summary or "no reason given"
-    if reply.called_off:
-        raise CommandError(f"Somebody stopped the run: {words}")
-    if reply.status == "timeout":
-        raise TimedOutError(f"The gateway stopped the run because its time was over: {words}")
-    if reply.status not in _FINISHED:
-        raise CommandError(f'The run ended with status "{reply.status}": {words}')
-    if not as_json and reply.text:
+    check(reply)
+    if not quiet and reply.text:
         say(reply.text)
-    elif not as_json:
+    elif not quiet:
         click.echo("The agent said nothing.", err=True)

@@ -136,14 +136,17 @@ _: type[Channel] = _Socket
 
 
 @asynccontextmanager
-async def connected(reactor: Any, target: Target, *, scopes: tuple[str, ...]) -> AsyncIterator[Session]:
+async def connected(
+    reactor: Any, target: Target, *, scopes: tuple[str, ...], caps: tuple[str, ...] = ()
+) -> AsyncIterator[Session]:
     """Connect to a gateway, log in and, in the end, close the connection.
 
+    `caps` are the kinds of events that are wanted beside those that everybody hears.
     Raises `CommandError` when it cannot be reached or does not let us in, and says what to do then.
     """
     socket = await _reach(reactor, target)
     try:
-        yield await _log_in(reactor, target, socket, scopes)
+        yield await _log_in(reactor, target, socket, _connect_params(target.credential, scopes, caps))
     finally:
         await socket.conversation.close()
 
@@ -182,7 +185,7 @@ async def _reach(reactor: Any, target: Target) -> _Socket:
     return socket
 
 
-async def _log_in(reactor: Any, target: Target, socket: _Socket, scopes: tuple[str, ...]) -> Session:
+async def _log_in(reactor: Any, target: Target, socket: _Socket, params: dict[str, object]) -> Session:
     conversation = socket.conversation
     late = f"{target.url} takes connections, but does not answer as a gateway does. {_to_check(target)}"
     try:
@@ -192,7 +195,7 @@ async def _log_in(reactor: Any, target: Target, socket: _Socket, scopes: tuple[s
                 f"The certificate of {target.url} is not the one that gateway.remote.tlsFingerprint names. "
                 "Somebody may be in between; if you changed it yourself, update the fingerprint."
             )
-        connecting = conversation.request("connect", _connect_params(target.credential, scopes))
+        connecting = conversation.request("connect", params)
         hello = _hello(await within(connecting, LOGIN_TIMEOUT_SECONDS, reactor, late))
     except ClosedError as error:
         raise CommandError(f"{error.message} {_to_check(target)}") from None
@@ -202,7 +205,9 @@ async def _log_in(reactor: Any, target: Target, socket: _Socket, scopes: tuple[s
     return Session(conversation, hello.snapshot.session_defaults.default_agent_id, hello.features.methods)
 
 
-def _connect_params(credential: Credential | None, scopes: tuple[str, ...]) -> dict[str, object]:
+def _connect_params(
+    credential: Credential | None, scopes: tuple[str, ...], caps: tuple[str, ...]
+) -> dict[str, object]:
     params: dict[str, object] = {
         "minProtocol": PROTOCOL,
         "maxProtocol": PROTOCOL,
@@ -213,7 +218,7 @@ def _connect_params(credential: Credential | None, scopes: tuple[str, ...]) -> d
             "mode": "cli",
             "instanceId": str(uuid.uuid4()),
         },
-        "caps": [],
+        "caps": list(caps),
         "role": "operator",
         "scopes": list(scopes),
     }

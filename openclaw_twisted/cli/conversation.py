@@ -104,16 +104,18 @@ class _Pending(NamedTuple):
 
 
 class Conversation:
-    """One connection's requests in flight and its watchdog."""
+    """One connection's requests in flight, its events and its watchdog; `over` tells why it ended."""
 
     def __init__(self, clock: IReactorTime, channel: Channel) -> None:
         self.challenged: Deferred[None] = Deferred()
+        self.over: Deferred[ClosedError] = Deferred()
         self._clock = clock
         self._channel = channel
         self._pending: dict[str, _Pending] = {}
         self._sent = 0
         self._silence_seconds = 0.0
         self._watchdog: IDelayedCall | None = None
+        self._listeners: dict[object, Callable[[str, bytes], None]] = {}
         self._lost: ClosedError | None = None
         self._gone: Deferred[None] = Deferred()
 
@@ -142,6 +144,19 @@ class Conversation:
     def _forget(self, number: str) -> None:
         self._pending.pop(number, None)
 
+    def listen(self, heard: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Have `heard` called with name and payload of every event, until what is returned is called.
+
+        It must neither block nor raise.
+        """
+        ticket = object()
+        self._listeners[ticket] = heard
+
+        def stop() -> None:
+            self._listeners.pop(ticket, None)
+
+        return stop
+
     def received(self, data: bytes) -> None:
         """Take a frame of the gateway; one that makes no sense is ignored, as OpenClaw's clients do."""
         if self._watchdog is not None:
@@ -154,6 +169,9 @@ class Conversation:
             self.challenged.callback(None)
         elif frame.type == "res" and frame.id in self._pending:
             self._answered(frame.id, frame)
+        elif frame.type == "event" and frame.event is not None:
+            for heard in tuple(self._listeners.values()):
+                heard(frame.event, bytes(frame.payload))
 
     def _answered(self, number: str, frame: _Frame) -> None:
         payload = bytes(frame.payload)
@@ -189,7 +207,9 @@ class Conversation:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
-        self._lost = self._lost or why
+        if self._lost is None:
+            self._lost = why
+            self.over.callback(why)
         pending, self._pending = self._pending, {}
         for waiting in pending.values():
             waiting.answer.errback(why)

@@ -21,11 +21,16 @@ T = TypeVar("T")
 _SIGNALLED = 128
 
 
-def in_foreground(job: Callable[[Any], Coroutine[Deferred[Any], Any, T]]) -> T:
+def in_foreground(
+    job: Callable[[Any], Coroutine[Deferred[Any], Any, T]],
+    *,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> T:
     """Run `job(reactor)` to its end and return what it returns, or raise what it raises.
 
     Ctrl-C and SIGTERM cancel the job, give it the time it needs to clean up, and then raise `SystemExit` with
-    130 or 143; the second one ends the process at once.
+    130 or 143; the second one ends the process at once. `interrupted` may deal with a Ctrl-C itself: then it
+    returns True, and the job goes on.
     """
     outcome: list[T | Failure] = []
     caught: list[int] = []
@@ -34,6 +39,8 @@ def in_foreground(job: Callable[[Any], Coroutine[Deferred[Any], Any, T]]) -> T:
         running = ensureDeferred(job(reactor))
 
         def stop(number: int, _: FrameType | None) -> None:
+            if number == signal.SIGINT and interrupted():
+                return
             signal.signal(number, signal.SIG_DFL)
             caught.append(number)
             reactor.callFromThread(running.cancel)

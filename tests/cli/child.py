@@ -34,15 +34,24 @@ class Child(ProcessProtocol):
     transport: Any
 
     def __init__(
-        self, *arguments: str, environ: Mapping[str, str | None], stdin: bytes | None = None
+        self,
+        *arguments: str,
+        environ: Mapping[str, str | None],
+        stdin: bytes | None = None,
+        stays: bool = False,
+        terminal: bool = False,
     ) -> None:
+        """`stdin` is all there is on its standard input, unless it `stays` open or is a `terminal`."""
         self.ended: Deferred[Ended] = Deferred()
         self._said = {1: b"", 2: b""}
         self._waiting: list[tuple[bytes, Deferred[None]]] = []
-        real_reactor().spawnProcess(self, sys.executable, [*COMMAND, *arguments], env=merged(environ))
+        real_reactor().spawnProcess(
+            self, sys.executable, [*COMMAND, *arguments], env=merged(environ), usePTY=terminal
+        )
         if stdin is not None:
             self.transport.write(stdin)
-        self.transport.closeStdin()
+        if not (stays or terminal):
+            self.transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's name
         self._said[childFD] += data
@@ -57,6 +66,10 @@ class Child(ProcessProtocol):
         self._waiting.append((words, waiter))
         self.childDataReceived(STDOUT, b"")
         return waiter
+
+    def type(self, keys: bytes) -> None:
+        """Write to its standard input."""
+        self.transport.write(keys)
 
     def signal(self, name: str) -> None:
         self.transport.signalProcess(name)

@@ -35,12 +35,18 @@ class ServedTestCase(TestCase):
 
     async def gateway(self, model: Provider | None = None, **settings: Any) -> None:
         gateway = LoopbackGateway(self.home / "gateway", model or Scripted(), **settings)
-        self.addCleanup(lambda: Deferred.fromCoroutine(gateway.stop()))
+        self._gateway: LoopbackGateway | None = gateway
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.stop_gateway()))
         await gateway.start()
         self.environ |= {"OPENCLAW_GATEWAY_URL": gateway.url, "OPENCLAW_GATEWAY_TOKEN": TOKEN}
 
-    def start(self, *arguments: str, stdin: bytes | None = None) -> Child:
-        child = Child(*arguments, environ=self.environ, stdin=stdin)
+    async def stop_gateway(self) -> None:
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None:
+            await gateway.stop()
+
+    def start(self, *arguments: str, stdin: bytes | None = None, **how: bool) -> Child:
+        child = Child(*arguments, environ=self.environ, stdin=stdin, **how)
         self.addCleanup(lambda: Deferred.fromCoroutine(child.kill()))
         return child
 

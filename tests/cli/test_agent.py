@@ -33,6 +33,22 @@ class AgentTests(ServedTestCase):
         self.assertEqual(("ok", "completed"), (document["status"], document["summary"]))
         self.assertEqual([{"text": "Hello.", "mediaUrl": None}], document["result"]["payloads"])
 
+    async def test_a_stream_is_a_document_for_each_event(self) -> None:
+        await self.gateway(Scripted(reply("Hello.")))
+        ended = await self.agent("--message", "hi", "--stream")
+        self.assertEqual((0, ""), (ended.code, ended.stderr))
+        *events, result = map(json.loads, ended.stdout.splitlines())
+        self.assertEqual({"agent", "chat"}, {event["event"] for event in events})
+        self.assertEqual(1, len({event["payload"]["runId"] for event in events}))
+        self.assertEqual(("result", "ok"), (result["type"], result["payload"]["status"]))
+
+    async def test_a_stream_ends_with_a_result_when_the_run_fails(self) -> None:
+        await self.gateway(Scripted([UpstreamAuthError("The model is out.")]))
+        ended = await self.agent("-m", "hi", "--stream", "--json")
+        self.assertEqual((1, "Error: The model is out.\n"), (ended.code, ended.stderr))
+        result = json.loads(ended.stdout.splitlines()[-1])
+        self.assertEqual(("result", "error"), (result["type"], result["payload"]["status"]))
+
     async def test_the_message_on_standard_input(self) -> None:
         model = Scripted(reply("Read it."))
         await self.gateway(model)

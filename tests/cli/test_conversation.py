@@ -116,6 +116,20 @@ class ConversationTests(ConversationTestCase):
         self.receive(CHALLENGE)
         self.assertNoResult(answer)
 
+    def test_events_are_heard_until_nobody_listens(self) -> None:
+        heard: list[tuple[str, Any]] = []
+        stop = self.conversation.listen(lambda name, payload: heard.append((name, json.loads(payload))))
+        self.receive({"type": "event", "event": "chat", "payload": {"runId": "r"}, "seq": 7})
+        self.receive({"type": "event", "event": "tick"})
+        stop()
+        self.receive({"type": "event", "event": "chat", "payload": {"runId": "s"}})
+        self.assertEqual([("chat", {"runId": "r"}), ("tick", None)], heard)
+
+    def test_why_it_is_over_is_told_once(self) -> None:
+        self.conversation.lost(ClosedError("gone"))
+        self.conversation.lost(ClosedError("gone again"))
+        self.assertEqual("gone", self.successResultOf(self.conversation.over).message)
+
     def test_the_end_of_the_connection_ends_every_request(self) -> None:
         answers = [self.conversation.request("agent", {}) for _ in range(2)]
         self.conversation.lost(ClosedError("gone"))
