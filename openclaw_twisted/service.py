@@ -346,7 +346,9 @@ class Gateway(Service):
 
     def _failing(self) -> tuple[str, ...]:
         # The port opens after the store and closes first, so what can be reached can be answered.
-        return () if self._port is not None else ("stopping",)
+        if self._port is None:
+            return ("stopping",)
+        return () if self._store.disk_works else ("disk",)
 
 
 def _pass_on(result: None, waiter: Deferred[None]) -> None:

@@ -37,6 +37,7 @@ from openclaw_twisted.boundaries import (
 from openclaw_twisted.errors import StorageError
 from openclaw_twisted.sessions import rows, session_rows
 from openclaw_twisted.sessions.database import Database, storage_error
+from openclaw_twisted.sessions.disk import DiskWatch
 from openclaw_twisted.sessions.notes import Clock, Notes
 from openclaw_twisted.sessions.threads import ConnectionThread, FromThreads, in_one_transaction, one_by_one
 from openclaw_twisted.sessions.turns import ClaimLimits
@@ -63,6 +64,7 @@ class _Open:
     writer: ConnectionThread
     reader: ConnectionThread
     notes: Notes
+    disk: DiskWatch
 
 
 class SqliteStore:
@@ -105,10 +107,16 @@ class SqliteStore:
             if state is None:
                 return
             state.notes.close()
+            state.disk.stop()
             try:
                 await state.reader.stop()
             finally:
                 await state.writer.stop()
+
+    @property
+    def disk_works(self) -> bool:
+        """Whether the disk took what was written last; while it did not, that is tried every second."""
+        return self._state is None or self._state.disk.works
 
     async def conversation(self, session_key: str, *, max_tokens: int | None = None) -> Conversation:
         """Return a session with its newest messages; damaged ones are left out and logged."""
@@ -258,12 +266,14 @@ class SqliteStore:
                 await writer.stop()
                 raise
         record = partial(rows.record, limits=self._claims)
-        notes = Notes(self._reactor, lambda turn: writer.submit(partial(record, turn=turn)))
-        return _Open(writer, reader, notes)
+        disk = DiskWatch(self._reactor, self._path, writer.submit)
+        notes = Notes(self._reactor, lambda turn: disk.follow(writer.submit(partial(record, turn=turn))))
+        return _Open(writer, reader, notes, disk)
 
     async def _write(self, call: Callable[[Connection], T]) -> T:
+        state = self._opened()
         with self._explaining():
-            return await self._opened().writer.submit(call)
+            return await state.disk.follow(state.writer.submit(call))
 
     async def _read(self, call: Callable[[Connection], T]) -> T:
         with self._explaining():

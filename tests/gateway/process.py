@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from openclaw_twisted.testing import real_reactor
 
-__all__ = ["TOKEN", "GatewayProcess", "command_line", "configuration", "environment", "free_port"]
+__all__ = ["TOKEN", "GatewayProcess", "Said", "command_line", "configuration", "environment", "free_port"]
 
 TOKEN = "a-token-for-tests-only"
 
@@ -107,3 +107,29 @@ class GatewayProcess(ProcessProtocol):
         if self.process.pid is not None:
             self.process.signalProcess(signal)
         return await self.ended
+
+
+class Said(GatewayProcess):
+    """A gateway whose log can be waited for."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._waiting: list[tuple[str, int, Deferred[None]]] = []
+        super().__init__(*arguments)
+
+    def says(self, words: str, times: int = 1) -> Deferred[None]:
+        """Wait until `words` have been said so often."""
+        said: Deferred[None] = Deferred()
+        self._waiting.append((words, times, said))
+        self._look()
+        return said
+
+    def outReceived(self, data: bytes) -> None:
+        super().outReceived(data)
+        self._look()
+
+    def _look(self) -> None:
+        for entry in tuple(self._waiting):
+            words, times, said = entry
+            if self.output.count(words) >= times:
+                self._waiting.remove(entry)
+                said.callback(None)

@@ -14,38 +14,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor, stream_of
-from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
+from tests.gateway.process import TOKEN, Said, configuration, free_port
 from tests.ws.rig import connect_params
 from tests.ws.socket_client import connect_client
 
 OTHER_TOKEN = "another-token-for-tests"
 RELOADS = 20
-
-
-class Said(GatewayProcess):
-    """A gateway whose log can be waited for."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self._waiting: list[tuple[str, int, Deferred[None]]] = []
-        super().__init__(*arguments)
-
-    def says(self, words: str, times: int = 1) -> Deferred[None]:
-        """Wait until `words` have been said so often."""
-        said: Deferred[None] = Deferred()
-        self._waiting.append((words, times, said))
-        self._look()
-        return said
-
-    def outReceived(self, data: bytes) -> None:
-        super().outReceived(data)
-        self._look()
-
-    def _look(self) -> None:
-        for entry in tuple(self._waiting):
-            words, times, said = entry
-            if self.output.count(words) >= times:
-                self._waiting.remove(entry)
-                said.callback(None)
 
 
 class Reloading(TestCase):

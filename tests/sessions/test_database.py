@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,14 @@ class DatabaseCase(SynchronousTestCase):
 
     def side_file(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
+
+    def fill(self) -> None:
+        database = Database(self.path, lambda: NOW)
+        connection = database.open()
+        connection.executemany(
+            "INSERT INTO messages VALUES ('s', ?, 'r', 1, 0, ?)", [(n, "x" * 3000) for n in range(50)]
+        )
+        database.close(connection)
 
 
 class OpenTests(DatabaseCase):
@@ -116,14 +125,6 @@ class OpenTests(DatabaseCase):
 
 
 class DamageTests(DatabaseCase):
-    def fill(self) -> None:
-        database = Database(self.path, lambda: NOW)
-        connection = database.open()
-        connection.executemany(
-            "INSERT INTO messages VALUES ('s', ?, 'r', 1, 0, ?)", [(n, "x" * 3000) for n in range(50)]
-        )
-        database.close(connection)
-
     def aside(self, *suffixes: str) -> list[Path]:
         return [self.side_file(f".corrupt-20260921T141320Z{suffix}") for suffix in suffixes]
 
@@ -187,6 +188,47 @@ class DamageTests(DatabaseCase):
             self.assert_replaced(name)
             self.doCleanups()
         self.assertEqual([name.read_bytes()[:1] for name in names], [b"0", b"1", b"2"])
+
+
+class AnyDamageTests(DatabaseCase):
+    """Whatever happened to the file, the gateway starts: with it, or with a fresh one and the old one kept."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill()
+        self.sound = self.path.read_bytes()
+
+    def survives(self, content: bytes) -> bool:
+        """Start with this content; return whether the file was set aside."""
+        self.path.write_bytes(content)
+        database = Database(self.path, lambda: NOW)
+        connection = database.open()
+        connection.execute("SELECT count(*) FROM runs").fetchone()
+        database.close(connection)
+        if database.set_aside is None:
+            return False
+        self.assertEqual(database.set_aside.read_bytes(), content)
+        database.set_aside.unlink()
+        return True
+
+    def test_cut_short_anywhere(self) -> None:
+        page = 4096
+        cuts = [*range(0, len(self.sound), page), *range(1, len(self.sound), 20 * page + 7)]
+        outcomes = {cut: self.survives(self.sound[:cut]) for cut in cuts}
+        self.assertEqual([cut for cut, aside in outcomes.items() if not aside], [0, 1])  # with nothing to lose
+
+    def test_a_tail_of_zeros(self) -> None:
+        self.assertFalse(self.survives(self.sound + bytes(10_000)))
+
+    def test_bits_turned_anywhere(self) -> None:
+        chance = random.Random(7)
+        for _ in range(40):
+            damaged = bytearray(self.sound)
+            for _ in range(chance.choice((1, 1, 8, 64))):
+                # Half of them in the first page, where the header and the schema are.
+                at = chance.randrange(4096 if chance.random() < 0.5 else len(damaged))
+                damaged[at] ^= 1 << chance.randrange(8)
+            self.survives(bytes(damaged))
 
 
 class StorageErrorTests(SynchronousTestCase):

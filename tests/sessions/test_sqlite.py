@@ -44,6 +44,13 @@ class SqliteStoreCase(SynchronousTestCase):
         assert store._state is not None
         self.do(store._state.writer.submit(lambda connection: connection.execute(statement) and None))
 
+    def ask_outside(self, statement: str) -> object:
+        """Return the first row, as another program sees it."""
+        connection = sqlite3.connect(self.path)
+        row = connection.execute(statement).fetchone()
+        connection.close()
+        return row
+
     def outside(self, statement: str, *values: object) -> None:
         """Execute a statement as another program would."""
         connection = sqlite3.connect(self.path)
