@@ -33,8 +33,8 @@ class DiskWatchTests(SqliteStoreCase):
             self.wait_for_a_probe()
         self.assertTrue(store.disk_works)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-        told = [event["log_format"].partition("{path} ")[2] for event in logged]
-        self.assertEqual([text.partition(":")[0] for text in told], ["cannot be written", "can be written again"])
+        told = [event["log_format"].partition("{path} ")[2].partition(":")[0] for event in logged]
+        self.assertEqual(told, ["cannot be written", "can be written again"])
 
     def test_what_small_writes_still_find_room_does_not_call_it_well(self) -> None:
         store = self.opened()
