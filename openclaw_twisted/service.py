@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,14 +42,8 @@ from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.configured import Configured
-from openclaw_twisted.providers.embedded import LocalModel
-from openclaw_twisted.providers.fetching import Fetching
-from openclaw_twisted.providers.local import LOCAL, Local
-from openclaw_twisted.providers.local_process import llama_engine
-from openclaw_twisted.providers.progress_bar import ProgressBar
-from openclaw_twisted.providers.transport import way_out
-from openclaw_twisted.providers.weight_sources import sources_of
-from openclaw_twisted.providers.weights import WeightsStore
+from openclaw_twisted.providers.local import LOCAL
+from openclaw_twisted.providers.local_models import LocalModels
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.repeats import Repeats
@@ -111,7 +104,7 @@ class Gateway(Service):
         self._port: IListeningPort | None = None
         settings = loaded.settings
         self._store = SqliteStore(reactor, state_dir / "sessions.sqlite3", claims=_claims(settings))
-        self._model = _local_model(reactor, loaded, state_dir, ProgressBar(out))
+        self._local = LocalModels(reactor, loaded, state_dir, out=out)
         self.metrics = Metrics(versions=_VERSIONS)
         self._lag = LoopLag(reactor, self.metrics.loop_late)
         limits = settings.gateway.limits
@@ -121,8 +114,7 @@ class Gateway(Service):
             state_dir=state_dir,
             store=self._store,
             bus=LocalBus(),
-            local=Local(reactor, self._model, settings.models.local),
-            local_name=self._model.name,
+            local=self._local,
             providers=providers or {},
             metrics=self.metrics,
             limiter=FailureLimiter(settings.gateway.auth.rate_limit, reactor.seconds),
@@ -226,7 +218,7 @@ class Gateway(Service):
         await self._websockets.close_all()
         self._lag.stop()
         self.upkeep.stop()
-        await self._model.stop()
+        await self._local.stop()
         self._watcher.stop()
         for remote in (*self._retired, self._wiring.remote):
             await remote.close()
@@ -257,7 +249,7 @@ class Gateway(Service):
 
     def _warm_up(self) -> None:
         if any(model.startswith(f"{LOCAL}/") for model in self._wiring.models_in_use()):
-            self._model.warm_up()
+            self._local.chat.warm_up()
 
     def _watch(self) -> None:
         if self._load is None or self._settings.gateway.reload.mode == "off":
@@ -358,12 +350,3 @@ def _pass_on(result: None, waiter: Deferred[None]) -> None:
 def _claims(settings: Settings) -> ClaimLimits:
     limits = settings.gateway.limits
     return ClaimLimits(limits.idempotency_seconds, limits.max_idempotency_keys)
-
-
-def _local_model(reactor: Any, loaded: Loaded, state_dir: Path, bar: ProgressBar) -> LocalModel:
-    sources = sources_of(reactor, loaded.environ, sys.executable, way_out(loaded.settings.proxy))
-    store = WeightsStore(reactor, state_dir, sources=sources)
-    settings = loaded.settings.models.local
-    weights = store.resolve(settings)
-    fetching = Fetching(reactor, store, weights, may_fetch=True, bar=bar)
-    return LocalModel(reactor, fetching, llama_engine(weights, settings, loaded.environ))

@@ -25,7 +25,7 @@ from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.token_file import TokenFile, load_or_create_token
-from openclaw_twisted.boundaries import Provider, SessionStore
+from openclaw_twisted.boundaries import Embedder, Provider, SessionStore
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import (
     AgentsSettings,
@@ -53,6 +53,7 @@ from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.providers.failover import Failover, Then
 from openclaw_twisted.providers.local import LOCAL
+from openclaw_twisted.providers.local_models import LocalModels, embedding_name
 from openclaw_twisted.providers.transport import way_out
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.opening import SessionRules
@@ -70,7 +71,7 @@ WEBSOCKET_ORIGINS = "gateway.controlUi.allowedOrigins"
 class Lasting:
     """What outlives every change of the settings.
 
-    `local` is the local model as a provider, `providers` are asked in addition to the configured ones,
+    `local` are the models on this machine, `providers` are asked in addition to the configured ones,
     `failing` names what keeps the gateway from being ready.
     """
 
@@ -79,8 +80,7 @@ class Lasting:
     state_dir: Path
     store: SessionStore
     bus: LocalBus
-    local: Provider
-    local_name: str
+    local: LocalModels
     providers: Mapping[str, Provider]
     metrics: Metrics
     limiter: FailureLimiter
@@ -100,7 +100,7 @@ class Wiring:
         self.settings = loaded.settings
         self._lasting = lasting
         self.token = _generated_token(loaded.settings, lasting.state_dir)
-        agents = _with_default_model(loaded.settings, lasting.local_name)
+        agents = _with_default_model(loaded.settings, lasting.local.chat.name)
         self.directory = Directory(agents, state_dir=lasting.state_dir, home=lasting.home)
         same = before is not None and _same_way_out(before.loaded, loaded)
         self.remote: Configured = before.remote if before is not None and same else self._configured()
@@ -136,7 +136,7 @@ class Wiring:
         lasting, session = self._lasting, self.settings.session
         everybody: dict[str, Provider] = {**self.remote.providers, **lasting.providers}
         if _offers_local(self.settings.models):
-            everybody.setdefault(LOCAL, lasting.local)
+            everybody.setdefault(LOCAL, lasting.local.provider)
         catalog = Catalog(everybody, aliases=_aliases(agents))
         prompts = PromptSource(lasting.reactor.seconds)
         return Abilities(
@@ -152,6 +152,14 @@ class Wiring:
             ),
             bus=lasting.bus,
         )
+
+    def _embedder(self) -> Embedder | None:
+        models = self.settings.models
+        if models.embedding is None:
+            return None
+        if (name := embedding_name(models)) is not None:
+            return self._lasting.local.embedder(name)
+        return self.remote.embedder(models.embedding)
 
     def _doorkeeping(self) -> Doorkeeping:
         gateway, metrics = self.settings.gateway, self._lasting.metrics
@@ -172,7 +180,7 @@ class Wiring:
 
     def _endpoints(self, runner: Runner) -> Endpoints:
         gateway, lasting = self.settings.gateway, self._lasting
-        reactor, embedding = lasting.reactor, self.settings.models.embedding
+        reactor = lasting.reactor
         runs = AgentRuns(
             runner,
             self.directory,
@@ -194,7 +202,7 @@ class Wiring:
                 images=ImageFetcher(reactor, response_limits(gateway.http.endpoints)),
                 now=time.time,
             ),
-            embeddings=EmbeddingsEndpoint(self.remote.embedder(embedding) if embedding else None),
+            embeddings=EmbeddingsEndpoint(self._embedder()),
             metrics=Scrape(lasting.metrics.registry),
             ready=Ready(lasting.failing, self.rules),
         )

@@ -36,7 +36,7 @@ def local() -> None:
 
 
 @local.command(short_help="Fetch the model's file.")
-@click.option("--model", metavar="NAME", help="A model that we know, instead of the one in use.")
+@click.option("--model", metavar="NAME", help="A model that we know, instead of the one that chats.")
 @_config
 def pull(model: str | None, config: Path | None) -> None:
     """Fetch the file of the local model and check it; an earlier attempt is gone on with.
@@ -44,6 +44,8 @@ def pull(model: str | None, config: Path | None) -> None:
     The progress goes to standard error. Ctrl-C keeps what has been fetched.
     """
     from openclaw_twisted.cli.foreground import in_foreground
+    from openclaw_twisted.config.settings import EMBEDDING_KEY
+    from openclaw_twisted.providers.local_models import embedding_name
     from openclaw_twisted.providers.transport import way_out
     from openclaw_twisted.providers.weight_sources import sources_of
 
@@ -61,7 +63,10 @@ def pull(model: str | None, config: Path | None) -> None:
 
     weights = in_foreground(fetch)
     click.echo(f"{weights.path} is there and in order.")
-    if weights != _store(surroundings).resolve(settings):
+    if weights.known is not None and weights.known.embedding is not None:
+        if embedding_name(loaded.settings.models) != weights.name:
+            click.echo(f'To use it:  set {EMBEDDING_KEY} to "{LOCAL}{weights.name}"')
+    elif weights != _store(surroundings).resolve(settings):
         click.echo(f"To use it:  openclaw-gateway local use {weights.name}")
 
 
@@ -113,28 +118,48 @@ def use(target: str, config: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @_config
 def status(*, as_json: bool, config: Path | None) -> None:
-    """Show which local model is in use, whether its file is there, and whether the engine is installed."""
+    """Show which local models are in use, whether their files are there, and whether the engine is installed.
+
+    These are the one that chats and, if `models.embedding` names one, the one of /v1/embeddings.
+    """
+    from openclaw_twisted.providers.local_models import embedding_name
+
     surroundings = Surroundings.of_this_process()
+    models = surroundings.load(config).settings.models
     store = _store(surroundings)
-    found = store.status(store.resolve(_settings(surroundings, config)))
-    weights = found.weights
+    found = store.status(store.resolve(models.local))
+    name = embedding_name(models)
+    embedding = store.status(store.embedding(name)) if name is not None else None
     engine = find_spec(ENGINE) is not None
     if as_json:
         document = {
-            "model": f"local/{weights.name}",
-            "path": str(weights.path),
-            "present": found.present,
-            "fetchedBytes": found.fetched_bytes,
-            "sizeBytes": found.size_bytes,
-            "ownFile": weights.known is None,
+            **_facts(found),
+            "ownFile": found.weights.known is None,
             "engineInstalled": engine,
+            "embedding": _facts(embedding) if embedding is not None else None,
         }
         click.echo(json.dumps(document))
         return
-    click.echo(f"model   local/{weights.name}")
-    click.echo(f"file    {weights.path}")
-    click.echo(f"        {_file_words(found)}")
+    _show("model", found)
+    if embedding is not None:
+        _show("embeds", embedding)
     click.echo(f"engine  {_engine_words(installed=engine)}")
+
+
+def _facts(found: WeightsStatus) -> dict[str, object]:
+    return {
+        "model": f"{LOCAL}{found.weights.name}",
+        "path": str(found.weights.path),
+        "present": found.present,
+        "fetchedBytes": found.fetched_bytes,
+        "sizeBytes": found.size_bytes,
+    }
+
+
+def _show(label: str, found: WeightsStatus) -> None:
+    click.echo(f"{label:7} {LOCAL}{found.weights.name}")
+    click.echo(f"file    {found.weights.path}")
+    click.echo(f"        {_file_words(found)}")
 
 
 def _file_words(found: WeightsStatus) -> str:
@@ -144,7 +169,13 @@ def _file_words(found: WeightsStatus) -> str:
     if found.present:
         return f"there and in order, {size} MB"
     there = found.fetched_bytes // _MEGABYTE
-    return f"{there} of {size} MB fetched; get the rest with: openclaw-gateway local pull"
+    return f"{there} of {size} MB fetched; get the rest with: {_pull_words(found.weights)}"
+
+
+def _pull_words(weights: Weights) -> str:
+    assert weights.known is not None
+    option = f" --model {weights.name}" if weights.known.embedding is not None else ""
+    return f"openclaw-gateway local pull{option}"
 
 
 def _engine_words(*, installed: bool) -> str:

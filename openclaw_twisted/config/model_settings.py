@@ -10,6 +10,7 @@ from openclaw_twisted.config.quantities import Count, CountOrNone, Seconds
 from openclaw_twisted.config.secret import Secret
 
 __all__ = [
+    "EMBEDDING_KEY",
     "CompatSettings",
     "CostSettings",
     "LocalModelSettings",
@@ -22,6 +23,8 @@ __all__ = [
     "ProviderTlsSettings",
 ]
 
+
+EMBEDDING_KEY = "models.embedding"
 
 ProviderApi = Literal[
     "openai-completions",

@@ -38,6 +38,7 @@ from openclaw_twisted.config.gateway_settings import (
     TrustedProxySettings,
 )
 from openclaw_twisted.config.model_settings import (
+    EMBEDDING_KEY,
     CompatSettings,
     CostSettings,
     LocalModelSettings,
@@ -53,6 +54,7 @@ from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_settings import SecretProviderSettings, SecretsSettings
 
 __all__ = [
+    "EMBEDDING_KEY",
     "AgentDefaults",
     "AgentSettings",
     "AgentsSettings",

@@ -12,13 +12,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from openclaw_twisted.boundaries import Embedder
+from openclaw_twisted.config.settings import EMBEDDING_KEY
 from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError
 from openclaw_twisted.http.body import MAX_INTEGER, decode
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
-__all__ = ["EMBEDDING_KEY", "EmbeddingRequest", "EmbeddingsEndpoint", "EmbeddingsOut", "parse"]
+__all__ = ["EmbeddingRequest", "EmbeddingsEndpoint", "EmbeddingsOut", "parse"]
 
-EMBEDDING_KEY = "models.embedding"
 MAX_INPUTS = 2048
 
 Text = Annotated[str, Meta(min_length=1)]

@@ -13,11 +13,11 @@ from typing import Any
 
 from openclaw_twisted import errors
 from openclaw_twisted.agents.target import AGENT_HEADERS, MAX_MODEL_CHARS, MODEL_HEADER, SESSION_HEADER
-from openclaw_twisted.config.settings import ChatCompletionsSettings
+from openclaw_twisted.config.settings import EMBEDDING_KEY, ChatCompletionsSettings
 from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.http.chat_answer import ChunkOut, CompletionOut
 from openclaw_twisted.http.chat_request import ChatRequest
-from openclaw_twisted.http.embeddings import EMBEDDING_KEY, EmbeddingRequest, EmbeddingsOut
+from openclaw_twisted.http.embeddings import EmbeddingRequest, EmbeddingsOut
 from openclaw_twisted.http.endpoint import ErrorAnswer
 from openclaw_twisted.http.health import HealthOut, ReadyOut
 from openclaw_twisted.http.models import ModelOut, ModelsOut

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.secret import Secret
-from openclaw_twisted.config.settings import CompatSettings, ModelSettings, ProviderSettings
+from openclaw_twisted.config.settings import EMBEDDING_KEY, CompatSettings, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
@@ -34,7 +34,6 @@ __all__ = ["Configured", "compat_of", "timeouts_of"]
 
 OPENAI = "openai-completions"
 ANTHROPIC = "anthropic-messages"
-EMBEDDING_KEY = "models.embedding"
 PATIENCE_SECONDS = 120.0
 
 _KNOWN: Mapping[str, Mapping[str, Any]] = {

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw_twisted.errors import GatewayError, ModelNotReadyError, NoProviderError
-from openclaw_twisted.providers.fetching import WAYS_OUT, Fetching
+from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.local_process import Engine, LocalProcess
 from openclaw_twisted.providers.local_server import KEY_VARIABLE
 
@@ -55,6 +55,7 @@ class LocalModel:
 
     def __init__(self, reactor: Any, fetching: Fetching, engine: Engine) -> None:
         self.name = fetching.weights.name
+        self._fetching = fetching
         self._engine = engine
         self._core = _Core(reactor, fetching, engine)
         self._machine = _machine(self._core)
@@ -73,7 +74,9 @@ class LocalModel:
         if self._core.endpoint is not None:
             return
         if not self._engine.installed():
-            raise NoProviderError(f"The engine of the local model is not installed. {WAYS_OUT}")
+            raise NoProviderError(
+                f"The engine of the local model is not installed. {self._fetching.ways_out}"
+            )
         obstacle = self._core.obstacle()
         if obstacle is not None:
             raise obstacle

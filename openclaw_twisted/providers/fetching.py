@@ -8,16 +8,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from openclaw_twisted.config.settings import EMBEDDING_KEY
 from openclaw_twisted.errors import GatewayError, ModelNotReadyError, NoProviderError
 from openclaw_twisted.providers.progress_bar import ProgressBar
 from openclaw_twisted.providers.weights import Weights, WeightsStore
 
-__all__ = ["WAYS_OUT", "Fetching"]
+__all__ = ["Fetching"]
 
-WAYS_OUT: Final = (
-    "Run: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull; "
-    "or configure a provider and its API key under models.providers."
-)
 
 FETCH_AGAIN_SECONDS: Final = 60.0
 MIN_RETRY_AFTER_SECONDS: Final = 5.0
@@ -48,6 +45,15 @@ class Fetching:
         self._problem: str | None = None
         self._failed_at = 0.0
 
+    @property
+    def ways_out(self) -> str:
+        """What to do when the model cannot be had."""
+        known = self.weights.known
+        install = "Run: pip install 'openclaw-twisted[local]' && openclaw-gateway local pull"
+        if known is not None and known.embedding is not None:
+            return f"{install} --model {known.name}; or name another provider's model in {EMBEDDING_KEY}."
+        return f"{install}; or configure a provider and its API key under models.providers."
+
     def obstacle(self) -> NoProviderError | None:
         """Return why the file cannot be had now, if so."""
         name, known, there = self.weights.name, self.weights.known, self._store.present(self.weights)
@@ -55,13 +61,15 @@ class Fetching:
             return None
         wait = self._failed_at + FETCH_AGAIN_SECONDS - self._clock.seconds()
         if self._problem is not None and wait > 0:
-            return NoProviderError(f"{self._problem} {WAYS_OUT}", retry_after_seconds=wait)
+            return NoProviderError(f"{self._problem} {self.ways_out}", retry_after_seconds=wait)
         if there:
             return None
         if known is None:
-            return NoProviderError(f"The local model's file {self.weights.path} is not there. {WAYS_OUT}")
+            return NoProviderError(
+                f"The local model's file {self.weights.path} is not there. {self.ways_out}"
+            )
         if not self._may_fetch:
-            return NoProviderError(f"The local model {name} has not been fetched. {WAYS_OUT}")
+            return NoProviderError(f"The local model {name} has not been fetched. {self.ways_out}")
         return None
 
     def progress(self) -> ModelNotReadyError:

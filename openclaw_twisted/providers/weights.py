@@ -2,7 +2,8 @@
 
 Everything lives in `<state>/models`: `NAME.gguf` is a file that was verified, `NAME.json` the record of
 that (so that a start need not read half a gigabyte again), `NAME.partial` a download to go on with,
-`NAME.lock` keeps two processes from fetching at once, and `choice.json` remembers `local use`.
+`NAME.made` a GGUF file that is being made from one, `NAME.lock` keeps two processes from fetching at
+once, and `choice.json` remembers `local use`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import msgspec
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from openclaw_twisted.config.settings import LocalModelSettings
+from openclaw_twisted.config.settings import EMBEDDING_KEY, LocalModelSettings
 from openclaw_twisted.errors import ConfigError, Problem, StorageError, UpstreamError
+from openclaw_twisted.providers.bert_gguf import convert
 from openclaw_twisted.providers.errands import in_thread
 from openclaw_twisted.providers.known_models import KNOWN_MODELS, KnownModel
 from openclaw_twisted.providers.partial_file import PartialFile, sha256_of
@@ -95,7 +97,16 @@ class WeightsStore:
         choice = self._read("choice.json", _Choice) or _Choice()
         if choice.path is not None:
             return Weights(name=_name_of(Path(choice.path)), path=Path(choice.path))
-        return self.known(choice.model or settings.model)
+        return self._chatting(choice.model or settings.model)
+
+    def embedding(self, name: str) -> Weights:
+        """Return the file of an embedding model; raises `ConfigError` that lists those that we know."""
+        names = [model.name for model in self._models.values() if model.embedding is not None]
+        if name not in names:
+            known = ", ".join(f"local/{each}" for each in names)
+            message = f"names no local embedding model. Known are {known}."
+            raise ConfigError(EMBEDDING_KEY, (Problem(EMBEDDING_KEY, message),))
+        return self.known(name)
 
     def known(self, name: str) -> Weights:
         """Return where a known model's file is or will be; raises `ConfigError` that lists their names."""
@@ -111,7 +122,7 @@ class WeightsStore:
         Raises `ConfigError` if the file is not there or is no GGUF file.
         """
         if target in self._models:
-            choice, weights = _Choice(model=target), self.known(target)
+            choice, weights = _Choice(model=target), self._chatting(target)
         else:
             path = Path(target).expanduser().absolute()
             _check_gguf(path)
@@ -129,7 +140,8 @@ class WeightsStore:
         if weights.known is None:
             return True
         record = self._read(f"{weights.name}.json", _Record)
-        expected = _Record(sha256=weights.known.sha256, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        sha256 = weights.known.gguf.sha256
+        expected = _Record(sha256=sha256, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
         return bool(record == expected)
 
     def status(self, weights: Weights) -> WeightsStatus:
@@ -137,7 +149,7 @@ class WeightsStore:
         present = self.present(weights)
         path = weights.path if present else weights.path.with_suffix(".partial")
         fetched = path.stat().st_size if path.exists() else 0
-        size = weights.known.size_bytes if weights.known else fetched
+        size = weights.known.size_bytes if weights.known and not present else fetched
         return WeightsStatus(weights=weights, present=present, fetched_bytes=fetched, size_bytes=size)
 
     async def pull(self, weights: Weights, progress: Progress) -> None:
@@ -177,9 +189,9 @@ class WeightsStore:
 
     async def _adopt(self, weights: Weights, model: KnownModel) -> bool:
         """Accept a file that somebody has put into the folder, if it is the right one."""
-        if not weights.path.exists() or weights.path.stat().st_size != model.size_bytes:
+        if not weights.path.exists() or weights.path.stat().st_size != model.gguf.size_bytes:
             return False
-        if await in_thread(self._reactor, sha256_of, weights.path) != model.sha256:
+        if await in_thread(self._reactor, sha256_of, weights.path) != model.gguf.sha256:
             return False
         self._record(weights, model)
         return True
@@ -187,7 +199,8 @@ class WeightsStore:
     def _check_space(self, model: KnownModel, path: Path) -> None:
         partial = path.with_suffix(".partial")
         there = partial.stat().st_size if partial.exists() else 0
-        needed = model.size_bytes - there + SPARE_BYTES
+        made = model.made.size_bytes if model.made else 0
+        needed = model.size_bytes - there + made + SPARE_BYTES
         free = shutil.disk_usage(self._directory).free
         if free < needed:
             raise StorageError(
@@ -212,20 +225,24 @@ class WeightsStore:
         raise UpstreamError(f"{model.name} could not be fetched. " + " ".join(problems))
 
     async def _accept(self, file: PartialFile, weights: Weights, model: KnownModel) -> None:
-        checksum = await file.finish()
-        if checksum != model.sha256:
-            file.path.unlink()
-            raise UpstreamError(
-                f"What arrived is not {model.name}: its SHA-256 is {checksum} and should be {model.sha256}. "
-                "It was deleted."
-            )
-        file.path.replace(weights.path)
+        _verify(file.path, await file.finish(), model.sha256, model.name)
+        if model.made is None:
+            file.path.replace(weights.path)
+        else:
+            await in_thread(self._reactor, _make, file.path, weights, model.made.sha256)
         self._record(weights, model)
         _log.info("local model fetched", model=model.name, path=str(weights.path))
 
+    def _chatting(self, name: str) -> Weights:
+        weights = self.known(name)
+        if weights.known is not None and weights.known.embedding is not None:
+            message = f'{name} makes embeddings and does not chat. Set {EMBEDDING_KEY} to "local/{name}".'
+            raise ConfigError("The local model", (Problem("models.providers.local.model", message),))
+        return weights
+
     def _record(self, weights: Weights, model: KnownModel) -> None:
         stat = weights.path.stat()
-        record = _Record(sha256=model.sha256, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        record = _Record(sha256=model.gguf.sha256, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
         self._write(f"{model.name}.json", record)
 
     def _make_directory(self) -> None:
@@ -245,6 +262,24 @@ class WeightsStore:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(msgspec.json.encode(record))
         new.replace(path)
+
+
+def _verify(path: Path, checksum: str, expected: str, name: str) -> None:
+    """Delete the file and raise `UpstreamError` unless it is the right one."""
+    if checksum != expected:
+        path.unlink()
+        raise UpstreamError(
+            f"What arrived is not {name}: its SHA-256 is {checksum} and should be {expected}. It was deleted."
+        )
+
+
+def _make(download: Path, weights: Weights, sha256: str) -> None:
+    """Make the GGUF file of a download that is none, and delete the download; blocks."""
+    made = weights.path.with_suffix(".made")
+    convert(download, made, name=weights.name)
+    _verify(made, sha256_of(made), sha256, weights.name)
+    made.replace(weights.path)
+    download.unlink()
 
 
 def _name_of(path: Path) -> str:

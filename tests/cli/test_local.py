@@ -26,6 +26,7 @@ class LocalTests(CommandTestCase):
                 "fetchedBytes": 0,
                 "sizeBytes": 491_400_064,
                 "ownFile": False,
+                "embedding": None,
             },
             document,
         )
@@ -65,6 +66,34 @@ class LocalTests(CommandTestCase):
         said = self.succeed("local", "use", "smollm2-135m")
         self.assertIn("still to be fetched:  openclaw-gateway local pull\n", said)
         self.assertEqual("local/smollm2-135m", self.status()["model"])
+
+    def test_the_model_of_embeddings(self) -> None:
+        self.configure('{models: {embedding: "local/all-minilm-l6-v2"}}')
+        self.assertEqual(
+            {
+                "model": "local/all-minilm-l6-v2",
+                "path": str(self.state / "models" / "all-minilm-l6-v2.gguf"),
+                "present": False,
+                "fetchedBytes": 0,
+                "sizeBytes": 91_099_884,
+            },
+            self.status()["embedding"],
+        )
+        said = self.succeed("local", "status")
+        self.assertIn("model   local/qwen2.5-coder-0.5b\n", said)
+        self.assertIn("embeds  local/all-minilm-l6-v2\n", said)
+        self.assertIn(
+            "0 of 91 MB fetched; get the rest with: openclaw-gateway local pull --model all-minilm-l6-v2",
+            said,
+        )
+        self.configure('{models: {embedding: "mock/small", providers: {mock: {baseUrl: "http://a/v1"}}}}')
+        self.assertIsNone(self.status()["embedding"])
+        self.configure('{models: {embedding: "local/qwen2.5-coder-0.5b"}}')
+        self.assertIn("names no local embedding model", self.fail_with(1, "local", "status"))
+
+    def test_a_model_of_embeddings_does_not_chat(self) -> None:
+        said = self.fail_with(1, "local", "use", "all-minilm-l6-v2")
+        self.assertIn('Set models.embedding to "local/all-minilm-l6-v2"', said)
 
     def test_what_cannot_be_used(self) -> None:
         self.assertIn("Known are qwen2.5-coder-0.5b", self.fail_with(1, "local", "use", "gpt-4"))

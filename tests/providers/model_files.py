@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Awaitable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TypeVar
 
+import msgspec
 from twisted.trial.unittest import TestCase
 
 from openclaw_twisted.errors import UpstreamError
-from openclaw_twisted.providers.known_models import KnownModel, Wheel
+from openclaw_twisted.providers.bert_gguf import convert
+from openclaw_twisted.providers.known_models import Embedding, KnownModel, Pin, Published, Wheel
 from openclaw_twisted.providers.partial_file import PartialFile
 from openclaw_twisted.providers.weight_sources import Progress, Source
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.testing import real_reactor
+from tests.providers.encoder import POSITIONS, WIDTH, publisher_files
 
 __all__ = [
     "CONTENT",
@@ -23,6 +28,7 @@ __all__ = [
     "RefusingSource",
     "Steps",
     "StoreCase",
+    "embedding_model",
     "known_model",
     "silent",
     "write_wheel",
@@ -41,11 +47,29 @@ def known_model(url: str = "", *, wheels: tuple[Wheel, ...] = (), content: bytes
         title="A tiny model",
         licence="MIT",
         homepage="https://models.example/tiny",
-        url=url,
+        files=(Published(url=url, size_bytes=len(content)),),
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         wheels=wheels,
     )
+
+
+def embedding_model() -> tuple[KnownModel, bytes]:
+    """Return a model whose GGUF file is made from its two files, and these, one behind the other."""
+    download = publisher_files()
+    directory = Path(mkdtemp())
+    try:
+        (directory / "download").write_bytes(download)
+        convert(directory / "download", directory / "made", name="tiny")
+        made = (directory / "made").read_bytes()
+    finally:
+        shutil.rmtree(directory)
+    model = msgspec.structs.replace(
+        known_model(content=download),
+        made=Pin(size_bytes=len(made), sha256=hashlib.sha256(made).hexdigest()),
+        embedding=Embedding(dimensions=WIDTH, max_tokens=POSITIONS),
+    )
+    return model, download
 
 
 def write_wheels(directory: Path, *, parts: int = 2, content: bytes = CONTENT) -> tuple[Wheel, ...]:
@@ -57,12 +81,15 @@ def write_wheels(directory: Path, *, parts: int = 2, content: bytes = CONTENT) -
     )
 
 
-def write_wheel(directory: Path, number: int, data: bytes) -> Wheel:
+def write_wheel(directory: Path, number: int, data: bytes, second: bytes | None = None) -> Wheel:
+    """Write a wheel that holds `data` and, in data2.bin, what comes behind it; return the first stretch."""
     project, module = f"tiny-part{number}", f"tiny_part{number}"
     path = directory / f"{module}-1.0-py3-none-any.whl"
     information = f"{module}-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{module}/data.bin", data)
+        if second is not None:
+            wheel.writestr(f"{module}/data2.bin", second)
         wheel.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n")
         wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{information}/RECORD", "")

