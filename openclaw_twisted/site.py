@@ -19,7 +19,11 @@ __all__ = ["GatewaySite"]
 
 SERVER = b"openclaw-gateway"
 
-_COMMON_HEADERS = {b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer"}
+_COMMON_HEADERS = {
+    b"Server": SERVER,  # in the place of Twisted's, which tells its version
+    b"X-Content-Type-Options": b"nosniff",
+    b"Referrer-Policy": b"no-referrer",
+}
 
 
 class _Root(Resource):
@@ -34,7 +38,6 @@ class _Root(Resource):
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:  # noqa: N802
         """Return the door for this request."""
-        request.setHeader(b"server", SERVER)  # Twisted has just put its own name and version there
         if is_upgrade(request):
             request.postpath = []
             return self._websocket
@@ -92,7 +95,7 @@ class GatewaySite(Site):
         self.timeOut = settings.limits.connection_idle_seconds
         self.common_headers = dict(_COMMON_HEADERS)
         if hsts := settings.http.security_headers.strict_transport_security:
-            self.common_headers[b"strict-transport-security"] = hsts.encode("latin-1")
+            self.common_headers[b"Strict-Transport-Security"] = hsts.encode("latin-1")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
         """Take a connection, or close it at once when too many are open."""

@@ -6,9 +6,10 @@ beats the headers of chat clients, which beat `user`; without any of them the re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
+import msgspec
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted import session_key
@@ -42,8 +43,7 @@ _AGENT_FORMS = ("openclaw/", "openclaw:", "agent:")
 UnknownModel = Literal["reject", "default-agent"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request means.
 
     `model_override` is the backend model that the caller asked for, `model_echo` the model name that the
@@ -208,12 +208,17 @@ def _header(headers: Headers, *names: str) -> str | None:
     """
     found: str | None = None
     for name in names:
-        for raw in headers.getRawHeaders(name.strip().lower().encode("ascii", "replace")) or ():
+        for raw in headers.getRawHeaders(_wire_name(name)) or ():
             text = _text(name, raw)
             if text and found and text != found:
                 raise InvalidRequestError(f"The header {name} is given twice, with different values.")
             found = text or found
     return found
+
+
+@cache  # the names are ours and those of the configuration
+def _wire_name(name: str) -> bytes:
+    return name.strip().lower().encode("ascii", "replace")
 
 
 def _text(name: str, raw: bytes) -> str:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
@@ -45,8 +45,11 @@ _log = Logger()
 REMEMBERED = 256
 
 _UNKNOWN = ipaddress.IPv4Address(0)
-_FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto")
-_BROWSER = (b"origin", b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
+# As Twisted's `Headers` spell them.
+_FORWARDING = frozenset(
+    (b"X-Forwarded-For", b"Forwarded", b"X-Real-Ip", b"X-Forwarded-Host", b"X-Forwarded-Proto")
+)
+_BROWSER = frozenset((b"Origin", b"Cookie", b"Sec-Fetch-Site", b"Sec-Fetch-Mode", b"Sec-Fetch-Dest"))
 
 _MAX_NAME_LENGTH = 253  # RFC 1035
 _MAX_PORT = 65535
@@ -57,8 +60,7 @@ _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([\x21-\x7e]+)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAddress:
+class ClientAddress(msgspec.Struct, frozen=True):
     """Who is at the other end.
 
     `peer` is the socket's end, `ip` the client as a trusted proxy tells it (the peer itself without one).
@@ -109,10 +111,11 @@ def client_address(peer: str, headers: Headers, trusted: TrustedProxies) -> Clie
     left of it, the client could have written. A hop that cannot be read ends the search at the last proxy.
     """
     ip = _parse_ip(peer) or _UNKNOWN
-    forwarded = any(headers.hasHeader(name) for name in _FORWARDING)
+    given = dict(headers.getAllRawHeaders())
+    forwarded = not _FORWARDING.isdisjoint(given)
     if ip in trusted:
         return ClientAddress(_behind(ip, headers, trusted), ip, proxied=True)
-    local = ip.is_loopback and not forwarded and not any(headers.hasHeader(name) for name in _BROWSER)
+    local = ip.is_loopback and not forwarded and _BROWSER.isdisjoint(given)
     return ClientAddress(ip, ip, local=local, unattributed=forwarded)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 from twisted.web.http_headers import Headers
 
 __all__ = ["MAX_SECRET_BYTES", "Credential", "from_connect", "from_headers"]
@@ -15,8 +15,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _MALFORMED = b""  # matches nothing: no configured secret is empty
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """A secret, not checked yet, and the headers in which a trusted proxy may vouch for the caller.
 
     `secret` is None when none was offered and empty when what was offered cannot be one. Never printed.

@@ -7,12 +7,11 @@ scope is nobody's.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
+import msgspec
 from twisted.web.http_headers import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
@@ -41,13 +40,14 @@ MAX_DISCARDED_BYTES = 64 * 1024
 # readers of one path could read differently.
 _AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
 PREFLIGHT_SECONDS = 600
+# Paths without arguments are matched once; they are few, but for those that only differ in their encoding.
+REMEMBERED_PATHS = 256
 _EXPOSED = b"x-request-id, x-openclaw-run-id, x-openclaw-session-key, x-openclaw-model-used, retry-after"
 _SAFE_METHODS = (b"GET", b"HEAD")
 _MODEL_PATH = b"/v1/models/"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """A request's head as it came off the wire; `length` is None when the body is chunked."""
 
     method: bytes
@@ -59,15 +59,14 @@ class Head:
     tls: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """A request that may have its body read: the route, and who asks."""
 
     route: Route
     identity: Identity
     client: ClientAddress
     max_body_bytes: int
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = {}
 
 
 class Admission:
@@ -77,6 +76,7 @@ class Admission:
         self._rules = rules
         self._matcher = matcher
         self._routes = routes
+        self._plain_paths: dict[tuple[bytes, bytes], Route] = {}
 
     def admit(self, head: Head) -> Admitted:
         """Return who asks for what, or raise the `GatewayError` that says why not."""
@@ -131,7 +131,7 @@ class Admission:
         if head.method != b"OPTIONS" or not wanted or self._rules.origins.listed(head.headers) is None:
             return None
         self._rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
-        route, _ = self._match(dataclasses.replace(head, method=wanted[-1]))
+        route, _ = self._match(msgspec.structs.replace(head, method=wanted[-1]))
         asked = head.headers.getRawHeaders(b"access-control-request-headers") or [b""]
         return {
             "access-control-allow-methods": route.method,
@@ -141,6 +141,15 @@ class Admission:
 
     def _match(self, head: Head) -> tuple[Route, Mapping[str, str]]:
         path = head.path.partition(b"?")[0]
+        known = self._plain_paths.get((head.method, path))
+        if known is not None:
+            return known, {}
+        route, arguments = self._match_anew(head, path)
+        if not arguments and len(self._plain_paths) < REMEMBERED_PATHS:
+            self._plain_paths[head.method, path] = route
+        return route, arguments
+
+    def _match_anew(self, head: Head, path: bytes) -> tuple[Route, Mapping[str, str]]:
         in_model_id = path.startswith(_MODEL_PATH)
         if _AMBIGUOUS.search(path) or (b"%2f" in path.lower() and not in_model_id):
             raise InvalidRequestError("The path has an ambiguous form. Send it plain.")

@@ -8,7 +8,6 @@ https://platform.openai.com/docs/api-reference/chat-streaming/streaming
 
 from __future__ import annotations
 
-import uuid
 from typing import Literal
 
 import msgspec
@@ -29,7 +28,7 @@ from openclaw_twisted.http.endpoint import error_body
 from openclaw_twisted.http.stream import EventEncoder, model_used
 from openclaw_twisted.sse import DONE, encode
 
-__all__ = ["ChunkEncoder", "ChunkOut", "CompletionOut", "Heading", "completion", "new_heading"]
+__all__ = ["ChunkEncoder", "ChunkOut", "CompletionOut", "Heading", "completion", "heading_of"]
 
 Reason = FinishReason | Literal["function_call"]
 
@@ -144,9 +143,9 @@ class Heading(msgspec.Struct, frozen=True):
     legacy: bool = False
 
 
-def new_heading(now: float, model: str, *, legacy: bool = False) -> Heading:
-    """Return the heading of an answer that begins now."""
-    return Heading(f"chatcmpl_{uuid.uuid4()}", int(now), model, legacy)
+def heading_of(run_id: str, now: float, model: str, *, legacy: bool = False) -> Heading:
+    """Return the heading of a run's answer that begins now."""
+    return Heading(f"chatcmpl_{run_id}", int(now), model, legacy)
 
 
 _encode_json = msgspec.json.Encoder().encode

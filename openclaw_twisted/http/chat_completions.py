@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.http.agent_runs import AgentRuns, Place, end_of
-from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, new_heading
+from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, heading_of
 from openclaw_twisted.http.chat_request import parse
 from openclaw_twisted.http.endpoint import Call, Reply
 from openclaw_twisted.http.image_fetch import ImageFetcher
@@ -33,7 +33,7 @@ class ChatCompletions:
         run = await self.runs.run(
             call, target, conversation, images=self.images, placing=lambda: nullcontext(place)
         )
-        heading = new_heading(self.now(), target.model_echo, legacy=asked.legacy)
+        heading = heading_of(run.request.run_id, self.now(), target.model_echo, legacy=asked.legacy)
         if not asked.stream:
             return Reply(body=completion(heading, await end_of(run)), headers=self.runs.headers(run))
         await self.runs.stream(call, run, ChunkEncoder(heading, include_usage=asked.include_usage))

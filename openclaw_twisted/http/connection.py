@@ -9,8 +9,8 @@ the connection, which can destroy the answer on its way.)
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
@@ -51,13 +51,13 @@ _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
 
 
 def _new_request_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def is_upgrade(request: Request) -> bool:
     """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
-    asked = request.requestHeaders.getRawHeaders(b"upgrade") or ()
-    return any(protocol.strip().lower() == b"websocket" for protocol in asked)
+    asked = request.requestHeaders.getRawHeaders(b"upgrade")
+    return asked is not None and any(protocol.strip().lower() == b"websocket" for protocol in asked)
 
 
 class Door(Protocol):
@@ -75,7 +75,7 @@ class Door(Protocol):
 
     @property
     def common_headers(self) -> Mapping[bytes, bytes]:
-        """The headers of every answer."""
+        """The headers of every answer, their names as Twisted's `Headers` spell them."""
         ...
 
     @property
@@ -158,7 +158,7 @@ class GatewayRequest(Request):
         """Answer a refused request here, hand every other one to its door."""
         if self._answered_early:  # the rest of its body came with what was too much
             return
-        self._common_headers()
+        self._first_headers()
         if self.refused is not None:
             send(self, error_reply(self.refused))
             self.finish()
@@ -183,10 +183,11 @@ class GatewayRequest(Request):
     def refuse_now(self, error: GatewayError) -> None:
         """Answer before the body is whole, and close the connection."""
         self._answered_early = True
-        self._common_headers()
+        self._first_headers()
         headers = {
             name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
         }
+        headers |= {name.decode(): value.decode() for name, value in self.channel.site.common_headers.items()}
         self.channel.answer_and_close(error_reply(error), headers, self.route_name)
 
     def drop(self, reason: str) -> None:
@@ -211,13 +212,12 @@ class GatewayRequest(Request):
             tls=ISSLTransport.providedBy(channel.transport),
         )
 
-    def _common_headers(self) -> None:
+    def _first_headers(self) -> None:
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
         request_id = given if _SANE_ID.fullmatch(given) else _new_request_id().encode()
         self.setHeader(b"x-request-id", request_id)
-        for headers in (self.channel.site.common_headers, self._cross_origin):
-            for name, value in headers.items():
-                self.setHeader(name, value)
+        for name, value in self._cross_origin.items():
+            self.setHeader(name, value)
 
 
 class GatewayChannel(HTTPChannel):
@@ -239,10 +239,15 @@ class GatewayChannel(HTTPChannel):
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:  # noqa: N802
         """Keep the head back until the first piece of the body, so that both leave in one packet."""
+        common = self.site.common_headers
         lines = [b"%b %b %b" % (version, code, reason)]
         lines += [
-            b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values
+            b"%b: %b" % (name, value)
+            for name, values in headers.getAllRawHeaders()
+            if name not in common
+            for value in values
         ]
+        lines += [b"%b: %b" % field for field in common.items()]
         self._head = b"\r\n".join([*lines, b"", b""])
 
     def write(self, data: bytes) -> None:

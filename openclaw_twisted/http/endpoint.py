@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -85,14 +84,13 @@ class ErrorAnswer(msgspec.Struct):
     error: ErrorDetails
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request as an endpoint sees it: the body is whole, the caller is known by name."""
 
     request: Request
     body: bytes
     caller: str
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = {}
 
     def header(self, name: str) -> str | None:
         """Return a header's only or last value, or None."""
@@ -100,14 +98,13 @@ class Call:
         return values[-1] if values else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer."""
 
     status: int = HTTPStatus.OK
     body: bytes
     content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 Endpoint = Callable[[Call], Awaitable[Reply | None]]

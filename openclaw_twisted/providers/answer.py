@@ -187,7 +187,7 @@ class Body(TwistedProtocol):
 
 
 def _is_good_end(reason: Failure) -> bool:
-    return reason.check(ResponseDone, PotentialDataLoss) is not None
+    return isinstance(reason.value, ResponseDone | PotentialDataLoss)
 
 
 class Answer:

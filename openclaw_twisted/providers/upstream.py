@@ -7,7 +7,8 @@ not followed and cookies not kept, so that a credential never leaves the origin 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.cookiejar import Cookie
 from typing import Any, Protocol
 
 import treq.client
@@ -95,9 +96,15 @@ class Sender(Protocol):
 class _NoCookies(treq.cookies.IndexableCookieJar):
     """Keeps no cookies and sends none, without looking for them first."""
 
+    def __iter__(self) -> Iterator[Cookie]:
+        return iter(())
+
     def add_cookie_header(self, request: object) -> None: ...
 
     def extract_cookies(self, response: object, request: object) -> None: ...
+
+
+_NO_COOKIES = _NoCookies()
 
 
 class _Address(EncodedURL):
@@ -123,7 +130,7 @@ class Upstream:
     """One upstream origin: where it is, what it is called in messages, and how patient we are with it."""
 
     def __init__(self, clock: IReactorTime, agent: IAgent, *, name: str, timeouts: Timeouts) -> None:
-        self._client = treq.client.HTTPClient(agent, cookiejar=_NoCookies())
+        self._client = treq.client.HTTPClient(agent, cookiejar=_NO_COOKIES)
         self._addresses: dict[str, _Address] = {}
         self._clock = clock
         self._name = name
@@ -174,6 +181,7 @@ class Upstream:
             address,
             headers=Headers({key: [value] for key, value in {**_HEADERS, **headers}.items()}),
             data=_OneWrite(body),
+            cookies=_NO_COOKIES,  # else treq makes a jar for each request
             allow_redirects=False,
             unbuffered=True,
         )

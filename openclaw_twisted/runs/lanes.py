@@ -7,7 +7,7 @@ busy session never takes up places that other sessions could use.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from openclaw_twisted.errors import OverloadedError
 from openclaw_twisted.turnstile import Handovers, Turnstile
@@ -67,11 +67,9 @@ class Lanes:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
 
-    @asynccontextmanager
-    async def turn(self, lane: str) -> AsyncIterator[None]:
+    def turn(self, lane: str) -> AbstractAsyncContextManager[None]:
         """Wait for the lane and for a place; leaving the context lets the next one in."""
-        async with self._counted(self._lane(lane)), self._counted(self._places):
-            yield
+        return _Turn(self, self._lane(lane), self._places)
 
     @asynccontextmanager
     async def lane(self, lane: str) -> AsyncIterator[None]:
@@ -90,14 +88,31 @@ class Lanes:
             self._lanes[lane] = turnstile
         return turnstile
 
-    @asynccontextmanager
-    async def _counted(self, turnstile: Turnstile) -> AsyncIterator[None]:
+    async def enter(self, turnstile: Turnstile) -> None:
+        """Wait at a turnstile, and be counted meanwhile."""
         self._waiting += 1
         try:
             await turnstile.enter()
         finally:
             self._waiting -= 1
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    """A turn of one run: its lane, then a place. A class, because every run makes one."""
+
+    def __init__(self, lanes: Lanes, lane: Turnstile, places: Turnstile) -> None:
+        self._lanes = lanes
+        self._lane = lane
+        self._places = places
+
+    async def __aenter__(self) -> None:
+        await self._lanes.enter(self._lane)
         try:
-            yield
-        finally:
-            turnstile.leave()
+            await self._lanes.enter(self._places)
+        except BaseException:  # cancelled while it waited
+            self._lane.leave()
+            raise
+
+    async def __aexit__(self, *_raised: object) -> None:
+        self._places.leave()
+        self._lane.leave()

@@ -291,12 +291,12 @@ class Runner:
         return InternalError(DEFECT)
 
     def _tell(self, run: Run) -> None:
-        usage = run.reply.usage
+        usage, status = run.reply.usage, run.status
         self._log.info(
             "run {run_id} {status}: agent {agent_id}, model {model}, {seconds:.3f} s, {tokens} tokens",
             run_id=run.request.run_id,
             session_key=str(run.request.session_key),
-            status=run.status,
+            status=status,
             agent_id=run.request.agent_id,
             model=run.model,
             seconds=self._now() - run.started_at if run.started_at else 0.0,
@@ -305,7 +305,7 @@ class Runner:
         self._observe(
             RunSummary(
                 agent_id=run.request.agent_id,
-                status=run.status,
+                status=status,
                 seconds=self._clock.seconds() - run.asked_at,
                 first_token_seconds=None if run.began_at is None else run.began_at - run.asked_at,
                 prompt_tokens=usage.prompt_tokens if usage else 0,
