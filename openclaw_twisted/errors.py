@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "RateLimitedError",
     "RequestTimeoutError",
+    "ShuttingDownError",
     "StorageError",
     "TooLargeError",
     "UnauthorizedError",
@@ -196,6 +197,10 @@ class OverloadedError(GatewayError):
     kind = "api_error"
 
 
+class ShuttingDownError(OverloadedError):
+    """The gateway is shutting down: it takes nothing more, and what it could not finish is cut off."""
+
+
 class NoProviderError(GatewayError):
     """No model is configured; the message names the ways to get one."""
 
@@ -231,7 +236,7 @@ class CancelledRunError(GatewayError):
 
 
 class InterruptedRunError(GatewayError):
-    """The gateway stopped while the run was under way; nothing of it was kept."""
+    """The gateway stopped while the run was under way; its answer is not complete."""
 
     code = "run_interrupted"
 

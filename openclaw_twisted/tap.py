@@ -102,6 +102,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         sys.stderr.write(f"openclaw-gateway: {error}\n")
         raise SystemExit(EXIT_CONFIG) from None
     reactor.callWhenRunning(_reload_on_hangup, reactor, gateway)
+    reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
 
 
@@ -114,6 +115,15 @@ def _reload_on_hangup(reactor: Any, gateway: Gateway) -> None:
         )
 
     signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
+
+
+def _end_at_the_next_signal() -> None:
+    """Let SIGTERM and SIGINT end the process at once: whoever asks again does not want to wait.
+
+    Nothing is lost: the store survives that, and the local model's process ends with its pipe.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal | None:

@@ -27,7 +27,7 @@ from openclaw_twisted.providers.weights import Weights
 
 __all__ = ["Engine", "LocalProcess", "Owner", "embedding_engine", "llama_engine"]
 
-TERMINATE_SECONDS = 2.0
+TERMINATE_SECONDS = 0.5
 PROMPT_CACHE_MIB = 256
 # Short texts are computed side by side; so many are the fastest that was measured.
 EMBEDDINGS_AT_A_TIME = 32

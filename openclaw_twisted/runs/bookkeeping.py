@@ -16,7 +16,7 @@ from openclaw_twisted.boundaries import (
     TurnRecord,
 )
 from openclaw_twisted.content import Message
-from openclaw_twisted.errors import CancelledRunError, GatewayError, StorageError
+from openclaw_twisted.errors import CancelledRunError, GatewayError, ShuttingDownError, StorageError
 from openclaw_twisted.runs.run import Run
 
 __all__ = ["Bookkeeping"]
@@ -53,7 +53,11 @@ class Bookkeeping:
         # Tool calls of an incomplete answer may be cut in two, so only its text is worth keeping.
         text = run.reply.text
         messages = (*run.added, Message(role="assistant", content=text)) if text else ()
-        status: RunStatus = "cancelled" if isinstance(error, CancelledRunError) else "failed"
+        status: RunStatus = "failed"
+        if isinstance(error, CancelledRunError):
+            status = "cancelled"
+        elif isinstance(error, ShuttingDownError):
+            status = "interrupted"
         try:
             await self._keep(run, self._record(run, status, error=error), messages, interrupted=True)
         except StorageError as unkept:  # the caller is to hear why the run failed, not this

@@ -30,7 +30,7 @@ from openclaw_twisted.session_key import SessionKey
 __all__ = ["INTERRUPTED", "OTHER_REQUEST", "Recall"]
 
 INTERRUPTED = (
-    "The gateway stopped while this run was under way, and nothing of it was kept. "
+    "The gateway stopped while this run was under way, and its answer is not complete. "
     "Send the request again with a new idempotency key."
 )
 OTHER_REQUEST = "This Idempotency-Key was sent before with another body. Send a new key with a new request."

@@ -32,7 +32,7 @@ from openclaw_twisted.errors import (
     GatewayError,
     InternalError,
     NoProviderError,
-    OverloadedError,
+    ShuttingDownError,
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
@@ -117,10 +117,10 @@ class Runner:
         """Start a run and return it at once.
 
         Raises `AgentNotFoundError`, `NoProviderError` or `ModelNotReadyError` when no model can answer,
-        `OverloadedError` when too many wait or the gateway is shutting down.
+        `OverloadedError` when too many wait, `ShuttingDownError` while the gateway stops.
         """
         if self._draining:
-            raise OverloadedError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
+            raise ShuttingDownError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
         self.check(request.models)
         self._lanes.admit(str(request.session_key))
         run = Run(request)
@@ -204,7 +204,7 @@ class Runner:
 
     def _stop_all(self) -> None:
         for run in self.active():
-            run.cancel(OverloadedError("The gateway is shutting down.", retry_after_seconds=5))
+            run.cancel(ShuttingDownError("The gateway is shutting down.", retry_after_seconds=5))
 
     async def _work(self, run: Run, means: _Means) -> RunFinished:
         async with self._lanes.turn(str(run.request.session_key)):

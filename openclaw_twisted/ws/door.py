@@ -29,10 +29,12 @@ from openclaw_twisted.ws.pulse import Pulse
 from openclaw_twisted.ws.session_news import SessionNews
 from openclaw_twisted.ws.upgrade import Upgrade
 
-__all__ = ["AUTH_CHANGED_CLOSE", "SERVICE_RESTART_CLOSE", "WebSocketDoor"]
+__all__ = ["AUTH_CHANGED_CLOSE", "GOODBYE_SECONDS", "SERVICE_RESTART_CLOSE", "WebSocketDoor"]
 
 SERVICE_RESTART_CLOSE = 1012
 AUTH_CHANGED_CLOSE = 4001
+GOODBYE_SECONDS = 0.5
+"""How long clients may take to answer that the gateway stops; who does not is hung up on."""
 
 
 class WebSocketDoor:
@@ -126,7 +128,8 @@ class WebSocketDoor:
         for connection in tuple(self._connections):
             connection.close(code, reason)
         self._empty = Deferred()
-        return self._empty
+        hanging_up = self._clock.callLater(GOODBYE_SECONDS, self._hang_up)
+        return self._empty.addCallback(lambda _: hanging_up.cancel() if hanging_up.active() else None)
 
     def close_where(self, leaves: Callable[[Client], bool], code: int, reason: str) -> int:
         """Close the connections of those clients that `leaves` is true of; return how many.
@@ -142,6 +145,10 @@ class WebSocketDoor:
         """Close whoever came in with the old secret, or with a token that stood in for it."""
         self._tokens.rekey(digest)
         self.close_where(lambda _client: True, AUTH_CHANGED_CLOSE, "auth changed")
+
+    def _hang_up(self) -> None:
+        for connection in tuple(self._connections):
+            connection.transport.abortConnection()
 
     def _connect(self, visitor: Visitor, place: Place) -> Connection:
         def begin(connection: Connection) -> Handshake:

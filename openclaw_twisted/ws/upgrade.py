@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from openclaw_twisted import errors
 from openclaw_twisted.auth.addresses import client_address
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
-from openclaw_twisted.errors import GatewayError, InvalidRequestError, OverloadedError
+from openclaw_twisted.errors import GatewayError, InvalidRequestError, ShuttingDownError
 from openclaw_twisted.ws.connect import Visitor
 from openclaw_twisted.ws.lobby import Lobby, Place
 
@@ -29,6 +29,7 @@ _STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
     errors.MisdirectedError: HTTPStatus.MISDIRECTED_REQUEST,
     errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _HANDED_ON = (b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version")
 
@@ -63,7 +64,7 @@ class Upgrade(Resource):
     def _admit(self, request: Request) -> Visitor:
         headers, rules = request.requestHeaders, self.rules
         if not self.accepting:
-            raise OverloadedError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
+            raise ShuttingDownError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
         if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
             raise InvalidRequestError("A WebSocket begins with a GET request of HTTP/1.1.")
         authority = rules.hosts.check(headers)

@@ -212,7 +212,7 @@ class StopTests(Case):
             again = self.stop()
             self.assertEqual(self.process.signals, ["TERM"])
             self.refused(ModelNotReadyError)
-            self.stage.advance(1.9)
+            self.stage.advance(0.4)
             self.assertEqual(self.process.signals, ["TERM"])
             self.stage.advance(0.1)
             self.assertEqual(self.process.signals, ["TERM", "KILL"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from openclaw_twisted.auth.scopes import needed
 from openclaw_twisted.providers.scripted import Pause, reply
-from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE
+from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE, GOODBYE_SECONDS
 from openclaw_twisted.ws.event_payloads import EVENTS
 from openclaw_twisted.ws.protocol import CLOSE_TIMEOUT_SECONDS
 from tests.ws.rig import CLOSE, RigTestCase, connect_params, masked
@@ -52,6 +52,15 @@ class CloseAllTests(RigTestCase):
         self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
         self.successResultOf(done)
         self.assertTrue(newcomer.gone)
+
+    def test_who_does_not_answer_is_hung_up_on(self):
+        client = self.door.client()
+        done = self.door.door.close_all()
+        self.door.clock.advance(GOODBYE_SECONDS - 0.1)
+        self.assertNoResult(done)
+        self.door.clock.advance(0.1)
+        self.assertTrue(client.wire.aborted)
+        self.successResultOf(done)
 
     def test_without_clients_there_is_nothing_to_wait_for(self):
         self.door.client().hang_up()
