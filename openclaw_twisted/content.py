@@ -18,6 +18,7 @@ __all__ = [
     "ToolSpec",
     "Usage",
     "estimated_tokens",
+    "size_of",
     "text_of",
     "turn_starts",
 ]
@@ -110,6 +111,15 @@ def text_of(message: Message) -> str:
     return "".join(part.text for part in message.content if isinstance(part, TextPart))
 
 
+def size_of(message: Message) -> int:
+    """Return how many characters a message holds, its images' included."""
+    content = message.content
+    size = len(content) if isinstance(content, str) else sum(map(_part_size, content))
+    for call in message.tool_calls:
+        size += len(call.arguments)
+    return size
+
+
 def estimated_tokens(message: Message) -> int:
     """Estimate what a message costs a model's context; cheap, and rather too much than too little."""
     text = text_of(message)
@@ -131,6 +141,10 @@ def turn_starts(messages: Sequence[Message]) -> list[int]:
         for at, message in enumerate(messages)
         if message.role == "user" and (at == 0 or messages[at - 1].role != "user")
     ]
+
+
+def _part_size(part: Part) -> int:
+    return len(part.text) if isinstance(part, TextPart) else len(part.data)
 
 
 def _sum(left: int | None, right: int | None) -> int | None:

@@ -20,6 +20,7 @@ from twisted.web.resource import IResource
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.prompt import PromptSource
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.auth.addresses import HostRule, OriginRule, TrustedProxies
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Gate
@@ -151,6 +152,7 @@ class Wiring:
                 params=lambda agent_id, model: self.directory.named(agent_id).params_for(model),
             ),
             bus=lasting.bus,
+            apart=Apart(lasting.reactor),
         )
 
     def _embedder(self) -> Embedder | None:

@@ -74,7 +74,7 @@ class AgentRuns:
         self._recall = Recall(runner.sessions.store, clock, keep_seconds=settings.limits.idempotency_seconds)
 
     async def read(self, call: Call, parse: Callable[[], T]) -> T:
-        """Return what `parse` makes of a call's body; raises what it raises.
+        """Return what `parse` makes of a call and its body; raises what it raises.
 
         A large body is read in a thread, because nobody else is answered meanwhile where it is not.
         """
@@ -102,7 +102,7 @@ class AgentRuns:
 
         Raises what fetching images, `placing` and `Runner.start` raise.
         """
-        repetition = repetition_of(call, target)
+        repetition = await self.read(call, lambda: repetition_of(call, target))
         run = self._joined(repetition) or await self._recalled(repetition)
         if run is not None:
             return run

@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import ModelSettings
 from openclaw_twisted.events import ProviderEvent
+from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.anthropic_conversation import Block, system_blocks, turns
 from openclaw_twisted.providers.anthropic_stream import MessageReader
 from openclaw_twisted.providers.anthropic_thinking import think
@@ -44,7 +46,7 @@ _ANY_MODEL = ModelSettings(id="any")
 class AnthropicMessages:
     """Any upstream that speaks Anthropic's Messages API; `base_url` may end in `/v1` or not."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an API is asked with
         self,
         upstream: Sender,
         *,
@@ -52,8 +54,13 @@ class AnthropicMessages:
         base_url: str,
         headers: Mapping[str, str],
         settings: ModelSettings = _ANY_MODEL,
+        apart: Apart | None = None,
     ) -> None:
-        """Take the model's settings: whether it thinks, and where its API differs from Anthropic's."""
+        """Take the model's settings: whether it thinks, and where its API differs from Anthropic's.
+
+        Long requests are written down `apart`.
+        """
+        self._apart = apart or Apart()
         self._upstream = upstream
         self._name = name
         self._url = messages_url(base_url)
@@ -66,9 +73,13 @@ class AnthropicMessages:
 
     def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
-        body = request_body(request, self._settings, at_home=self._at_home)
-        ask = partial(self._upstream.post, self._url, self._headers, body)
-        return streamed(ask, name=self._name, reader=MessageReader(self._name))
+        return streamed(partial(self._ask, request), name=self._name, reader=MessageReader(self._name))
+
+    async def _ask(self, request: ModelRequest) -> Answer:
+        written = partial(request_body, request, self._settings, at_home=self._at_home)
+        large = self._apart.is_large(request.messages)
+        body = await self._apart.do(written) if large else written()
+        return await self._upstream.post(self._url, self._headers, body)
 
 
 def messages_url(base_url: str) -> str:

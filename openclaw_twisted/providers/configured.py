@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.secret import Secret
@@ -262,6 +263,7 @@ class _Ways:
         self._observe = observe
         self._credentials: dict[tuple[str, _Carrier], list[Credential]] = {}
         self._accesses: list[Access] = []
+        self._apart = Apart(clock)
         self._capacity = _capacity(given, provider_id, f"models.providers.{provider_id}")
 
     def standings(self) -> Sequence[str]:
@@ -278,7 +280,7 @@ class _Ways:
             access=access,
             # the model's first: who waits for it must not hold a place that other models could use
             capacities=tuple(capacity for capacity in (limit, self._capacity) if capacity is not None),
-            api=_api(access, api, self._id, given, model),
+            api=_api(access, api, self._id, given, model, apart=self._apart),
             params={**given.params, **model.params},
             max_tokens=model.max_tokens or given.max_tokens,
             reasons=model.reasoning,
@@ -311,8 +313,14 @@ def _capacity(given: ProviderSettings | ModelSettings, name: str, path: str) -> 
     return Capacity(given.max_concurrent, given.max_queued, name=name, key=f"{path}.maxQueued")
 
 
-def _api(
-    access: Access | None, api: str, provider_id: str, given: ProviderSettings, model: ModelSettings
+def _api(  # noqa: PLR0913 - what an API is asked with
+    access: Access | None,
+    api: str,
+    provider_id: str,
+    given: ProviderSettings,
+    model: ModelSettings,
+    *,
+    apart: Apart,
 ) -> Provider:
     base_url = model.base_url or given.base_url
     if base_url is None or access is None:
@@ -326,6 +334,7 @@ def _api(
             base_url=base_url,
             headers=_headers(given, model),
             settings=model,
+            apart=apart,
         )
     if api != OPENAI:
         return _Unavailable(
@@ -339,6 +348,7 @@ def _api(
         base_url=base_url,
         headers=_headers(given, model),
         compat=lambda _model: compat,
+        apart=apart,
     )
 
 

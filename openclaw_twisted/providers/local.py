@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ToolSpec
@@ -61,6 +62,7 @@ class Local:
         )
         # The server closes each connection after its answer, so keeping any would only cost a failed try.
         agent = make_agent(reactor, TIMEOUTS, persistent=False)
+        self._apart = Apart(reactor)
         self._upstream = Upstream(reactor, agent, name=NAME, timeouts=TIMEOUTS)
 
     def check(self, model: str) -> None:
@@ -85,6 +87,7 @@ class Local:
                 name=NAME,
                 base_url=endpoint.base_url,
                 headers={"authorization": f"Bearer {endpoint.api_key}"},
+                apart=self._apart,
             )
             question = _as_llama_takes_it(request, endpoint.model)
             tools = question.tools if question.tool_choice != "none" else ()

@@ -23,6 +23,7 @@ from uuid import uuid4
 import msgspec
 from msgspec.structs import replace
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import (
@@ -38,6 +39,7 @@ from openclaw_twisted.content import (
 )
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted, streamed
 from openclaw_twisted.providers.upstream import Sender
@@ -243,7 +245,7 @@ def _take_list(parts: Sequence[_Chunklet], events: list[ProviderEvent]) -> None:
 class OpenAICompletions:
     """Any upstream that speaks OpenAI chat completions at `<base_url>/chat/completions`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an API is asked with
         self,
         upstream: Sender,
         *,
@@ -251,8 +253,13 @@ class OpenAICompletions:
         base_url: str,
         headers: Mapping[str, str],
         compat: Callable[[str], CompatSettings] = lambda _model: CompatSettings(),
+        apart: Apart | None = None,
     ) -> None:
-        """`compat` tells, by model name, where the upstream differs from OpenAI."""
+        """`compat` tells, by model name, where the upstream differs from OpenAI.
+
+        Long requests are written down `apart`.
+        """
+        self._apart = apart or Apart()
         self._upstream = upstream
         self._name = name
         self._url = f"{base_url.rstrip('/')}/chat/completions"
@@ -264,9 +271,13 @@ class OpenAICompletions:
 
     def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
         """Ask upstream and yield what each read from its socket brings."""
-        body = request_body(request, self._compat(request.model))
-        ask = partial(self._upstream.post, self._url, self._headers, body)
-        return streamed(ask, name=self._name, reader=StreamReader(self._name))
+        return streamed(partial(self._ask, request), name=self._name, reader=StreamReader(self._name))
+
+    async def _ask(self, request: ModelRequest) -> Answer:
+        written = partial(request_body, request, self._compat(request.model))
+        large = self._apart.is_large(request.messages)
+        body = await self._apart.do(written) if large else written()
+        return await self._upstream.post(self._url, self._headers, body)
 
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:

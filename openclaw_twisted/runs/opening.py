@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import (
     Conversation,
     ModelRequest,
@@ -79,9 +80,12 @@ class Opened:
 
 
 class Opener:
-    """Opens turns; `prompt` gives the system prompt of an agent id, `now` seconds since the epoch."""
+    """Opens turns; `prompt` gives the system prompt of an agent id, `now` seconds since the epoch.
 
-    def __init__(
+    Long ones are put together `apart`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a turn is opened with
         self,
         store: SessionStore,
         bus: SessionBus,
@@ -89,7 +93,9 @@ class Opener:
         *,
         prompt: Callable[[str], Awaitable[str]],
         now: Callable[[], float],
+        apart: Apart,
     ) -> None:
+        self._apart = apart
         self._store = store
         self._bus = bus
         self._rules = rules
@@ -114,11 +120,28 @@ class Opener:
             found = await self._store.conversation(key, max_tokens=larger)
         return self._completed(chosen), found
 
-    async def open(self, request: RunRequest, past: Conversation) -> Opened:
-        """Put the turn together from what `read` returned."""
+    async def open(self, request: RunRequest, past: Conversation) -> tuple[Opened, ModelRequest]:
+        """Put the turn and its question together from what `read` returned."""
+        system_prompt = await self._prompt(request.agent_id)
+
+        def put_together() -> tuple[Opened, ModelRequest]:
+            opened = self._opened(request, past, system_prompt)
+            return opened, opened.question()
+
+        # Its past is bounded, by number and by the model's window: only what is sent may be large.
+        if self._apart.is_large(request.messages):
+            return await self._apart.do(put_together)
+        return put_together()
+
+    async def question(self, opened: Opened) -> ModelRequest:
+        """Return the question of a turn that is asked again."""
+        if self._apart.is_large(opened.request.messages):
+            return await self._apart.do(opened.question)
+        return opened.question()
+
+    def _opened(self, request: RunRequest, past: Conversation, system_prompt: str) -> Opened:
         had_messages = past.session is not None and past.session.last_seq > 0
         added = new_messages(request, has_history=had_messages)
-        system_prompt = await self._prompt(request.agent_id)
         history = tuple(kept.message for kept in past.messages)
         tokens = 0
         if history:

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import (
     Provider,
     SessionBus,
@@ -61,7 +62,7 @@ class Abilities:
     """What a runner is handed: who answers, what each agent is told, where turns are kept, who hears of it.
 
     `prompt` gives the system prompt of an agent id; `keep_stateless` says whether stateless runs are kept,
-    `rules` what holds for conversations.
+    `rules` what holds for conversations, `apart` where long ones are put together.
     """
 
     provider: Provider
@@ -70,6 +71,7 @@ class Abilities:
     keep_stateless: bool = True
     bus: SessionBus = field(default_factory=LocalBus)
     rules: SessionRules = field(default_factory=SessionRules)
+    apart: Apart = field(default_factory=Apart)
 
 
 class _Means:
@@ -80,7 +82,9 @@ class _Means:
         self.provider = abilities.provider
         self.rules = abilities.rules
         self.books = Bookkeeping(store, bus, now, keep_stateless=abilities.keep_stateless)
-        self.opener = Opener(store, bus, abilities.rules, prompt=abilities.prompt, now=now)
+        self.opener = Opener(
+            store, bus, abilities.rules, prompt=abilities.prompt, now=now, apart=abilities.apart
+        )
 
 
 class Runner:
@@ -238,17 +242,17 @@ class Runner:
         run.request = request
         run.session_id = past.session.session_id if past.session is not None else ""
         await means.books.begin(run)
-        opened = await means.opener.open(request, past)
+        opened, question = await means.opener.open(request, past)
         run.added = opened.added
         provider, feed = means.provider, run.feed
         try:
-            await ask(provider, opened.question(), feed=feed, reply=run.reply)
+            await ask(provider, question, feed=feed, reply=run.reply)
         except ContextLengthError:
             shorter = opened.shorter()
             if shorter is None or run.reply.text:
                 raise
             self._log.info("run {run_id} is asked again with less of the past", run_id=request.run_id)
-            await ask(provider, shorter.question(), feed=feed, reply=run.reply)
+            await ask(provider, await means.opener.question(shorter), feed=feed, reply=run.reply)
 
     def _limit(self, run: Run) -> IDelayedCall | None:
         seconds = run.request.timeout_seconds

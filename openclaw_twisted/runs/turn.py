@@ -127,29 +127,27 @@ def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
     something else instead of answering a call, or sends the end of a conversation only.
     """
     whole: list[Message] = []
+    open_calls: set[str] = set()
     for at, message in enumerate(messages):
         if message.tool_calls:
-            answered = _answered(messages[at + 1 :])
+            answered = _answered(messages, at + 1)
             calls = tuple(call for call in message.tool_calls if call.id in answered)
             if len(calls) < len(message.tool_calls):
                 message = msgspec.structs.replace(message, tool_calls=calls)  # noqa: PLW2901
                 if not calls and not message.content:
                     continue
-        elif message.role == "tool" and message.tool_call_id not in _open_calls(whole):
+        elif _is_result(message) and message.tool_call_id not in open_calls:
             continue
         whole.append(message)
+        if not _is_result(message):
+            open_calls = {call.id for call in message.tool_calls}
     return tuple(whole)
 
 
-def _answered(following: Sequence[Message]) -> set[str | None]:
+def _answered(messages: Sequence[Message], start: int) -> set[str | None]:
+    """Return the ids that the results from `start` on, up to the next message that is none, belong to."""
+    following = (messages[at] for at in range(start, len(messages)))
     return {message.tool_call_id for message in takewhile(_is_result, following)}
-
-
-def _open_calls(so_far: Sequence[Message]) -> set[str]:
-    for message in reversed(so_far):
-        if not _is_result(message):
-            return {call.id for call in message.tool_calls}
-    return set()
 
 
 def _is_system(message: Message) -> bool:

@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from openclaw_twisted.sessions.rows import TurnRows
+from openclaw_twisted.boundaries import TurnRecord
+from openclaw_twisted.content import size_of
 
-__all__ = ["MAX_WAITING", "MAX_WAITING_BYTES", "Clock", "Notes"]
+__all__ = ["MAX_WAITING", "MAX_WAITING_CHARACTERS", "Clock", "Notes"]
 
 MAX_WAITING = 10_000
-MAX_WAITING_BYTES = 64 * 1024 * 1024
+MAX_WAITING_CHARACTERS = 64 * 1024 * 1024
 
 _GATHER_SECONDS = 0.2
 _MAX_WRITE = 128  # so that a commit behind them in the queue waits for a few milliseconds at most
@@ -44,25 +45,26 @@ class Notes:
 
     _log = Logger()
 
-    def __init__(self, clock: Clock, write: Callable[[TurnRows], Deferred[None]]) -> None:
+    def __init__(self, clock: Clock, write: Callable[[TurnRecord], Deferred[None]]) -> None:
         self._clock = clock
         self._write = write
-        self._waiting: deque[TurnRows] = deque()
-        self._waiting_bytes = 0
+        self._waiting: deque[tuple[TurnRecord, int]] = deque()
+        self._waiting_characters = 0
         self._timer: IDelayedCall | None = None
         self._writing = False
         self._lost = 0
         self._reason = ""
         self._quiet_until = clock.seconds()
 
-    def add(self, turn: TurnRows) -> None:
+    def add(self, turn: TurnRecord) -> None:
         """Let a turn wait; what has waited longest goes when there are too many, or too large ones."""
-        if turn.size_bytes > MAX_WAITING_BYTES:
+        size = sum(map(size_of, turn.messages))
+        if size > MAX_WAITING_CHARACTERS:
             self.lose("too large")
             return
-        self._waiting.append(turn)
-        self._waiting_bytes += turn.size_bytes
-        while len(self._waiting) > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
+        self._waiting.append((turn, size))
+        self._waiting_characters += size
+        while len(self._waiting) > MAX_WAITING or self._waiting_characters > MAX_WAITING_CHARACTERS:
             self._take()
             self.lose("the disk is too slow")
         self._schedule()
@@ -115,7 +117,7 @@ class Notes:
         self._lost = 0
         self._quiet_until = self._clock.seconds() + _LOG_INTERVAL_SECONDS
 
-    def _take(self) -> TurnRows:
-        turn = self._waiting.popleft()
-        self._waiting_bytes -= turn.size_bytes
+    def _take(self) -> TurnRecord:
+        turn, size = self._waiting.popleft()
+        self._waiting_characters -= size
         return turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from sqlite3 import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,6 @@ from openclaw_twisted.sessions.turns import (
 )
 
 __all__ = [
-    "TurnRows",
     "begin",
     "find_run",
     "history",
@@ -32,7 +31,6 @@ __all__ = [
     "messages_before",
     "recall",
     "record",
-    "turn_rows",
 ]
 
 _TOUCH_SESSION = """
@@ -98,47 +96,28 @@ _decode_message = msgspec.json.Decoder(Message).decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
 
 
-class TurnRows(NamedTuple):
-    """A turn, ready to be written; messages lack their session's key and count from seq 1."""
+def record(connection: Connection, turn: TurnRecord, limits: ClaimLimits) -> None:
+    """Append a turn to its session and put its run, and its claim, on record.
 
-    session_key: str
-    session: tuple[Any, ...]
-    messages: tuple[tuple[Any, ...], ...]
-    run: tuple[Any, ...]
-    size_bytes: int
-    claim: tuple[Any, ...] | None = None
-    answered: bool = False
-
-
-def turn_rows(turn: TurnRecord) -> TurnRows:
-    """Return the rows of a turn; raises `UnicodeEncodeError` for text that is not Unicode."""
-    messages = tuple(
-        (stored.seq, stored.run_id, stored.at, stored.interrupted, _encode(stored.message).decode())
-        for stored in stored_messages(turn, after_seq=0)
-    )
-    return TurnRows(
-        session_key=turn.run.session_key,
-        session=_session_row(turn.run, turn.messages),
-        messages=messages,
-        run=_run_row(turn.run),
-        size_bytes=sum(len(body) for *_, body in messages),
-        claim=None if turn.claim is None else _claim_row(turn.claim, turn.run),
-        answered=bool(messages) and turn.run.status == "finished",
-    )
-
-
-def record(connection: Connection, turn: TurnRows, limits: ClaimLimits) -> None:
-    """Append a turn to its session and put its run, and its claim, on record."""
-    connection.execute(_TOUCH_SESSION, turn.session)
+    Raises `UnicodeEncodeError` for text that is not Unicode.
+    """
+    run, messages = turn.run, turn.messages
+    connection.execute(_TOUCH_SESSION, _session_row(run, messages))
     last_seq = None
-    if turn.messages:
-        (last_seq,) = connection.execute(_LAST_SEQ, (turn.session_key,)).fetchone()
-        before = last_seq - len(turn.messages)
-        for seq, *rest in turn.messages:
-            connection.execute(_ADD_MESSAGE, (turn.session_key, before + seq, *rest))
-    connection.execute(_PUT_RUN, turn.run)
+    if messages:
+        (last_seq,) = connection.execute(_LAST_SEQ, (run.session_key,)).fetchone()
+        connection.executemany(_ADD_MESSAGE, _message_rows(turn, last_seq - len(messages)))
+    connection.execute(_PUT_RUN, _run_row(run))
     if turn.claim is not None:
-        _put_claim(connection, (*turn.claim, last_seq if turn.answered else None), limits)
+        answered = bool(messages) and run.status == "finished"
+        _put_claim(connection, (*_claim_row(turn.claim, run), last_seq if answered else None), limits)
+
+
+def _message_rows(turn: TurnRecord, after_seq: int) -> Iterator[tuple[Any, ...]]:
+    run = turn.run
+    for stored in stored_messages(turn, after_seq):
+        body = _encode(stored.message).decode()
+        yield (run.session_key, stored.seq, run.run_id, stored.at, stored.interrupted, body)
 
 
 def begin(connection: Connection, run: RunRecord, claim: Claim | None, limits: ClaimLimits) -> None:

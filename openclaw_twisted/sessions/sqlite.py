@@ -142,17 +142,11 @@ class SqliteStore:
 
     async def commit(self, turn: TurnRecord) -> None:
         """Append a turn to its session and record how its run ended; durable when it returns."""
-        with self._explaining():
-            turn_rows = rows.turn_rows(turn)
-        await self._write(partial(rows.record, turn=turn_rows, limits=self._claims))
+        await self._write(partial(rows.record, turn=turn, limits=self._claims))
 
     def note(self, turn: TurnRecord) -> None:
         """Record a stateless run within a second or so; a disk that cannot keep up costs the oldest."""
-        state = self._opened()
-        try:
-            state.notes.add(rows.turn_rows(turn))
-        except UnicodeError as error:
-            state.notes.lose(str(error))
+        self._opened().notes.add(turn)
 
     async def session(self, session_key: str) -> SessionRow | None:
         """Return a session, None when there is none of this key."""

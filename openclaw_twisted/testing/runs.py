@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from openclaw_twisted import session_key
+from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import Listener, Provider, SessionStore
 from openclaw_twisted.content import Message
 from openclaw_twisted.events import RunEvent, TextDelta
@@ -62,6 +63,7 @@ class MemoryRuns:
         clock: Any = None,
         observe: Callable[[RunSummary], object] = lambda _summary: None,
         rules: SessionRules | None = None,
+        apart: Apart | None = None,
     ) -> None:
         self.clock = clock if clock is not None else Clock()
         self.provider = Scripted(*scripts)
@@ -76,6 +78,7 @@ class MemoryRuns:
             keep_stateless=keep_stateless,
             bus=self.bus,
             rules=rules or SessionRules(),
+            apart=apart or Apart(),
         )
         self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds, observe=observe)
 

@@ -1,3 +1,5 @@
+import sys
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -122,6 +124,25 @@ class ToolRounds(SynchronousTestCase):
 
     def test_a_call_that_nobody_answered_is_left_out(self) -> None:
         self.assertEqual(with_whole_rounds((user("a"), self.call("1"), user("b"))), (user("a"), user("b")))
+
+    def test_each_message_is_looked_at_a_few_times_however_many_there_are(self) -> None:
+        ids = [f"{at}" for at in range(500)]
+        together = (self.call(*ids), *map(self.result, ids))
+        in_turn = tuple(message for each in ids for message in (self.call(each), self.result(each)))
+        for conversation in (together, in_turn):
+            calls = 0
+
+            def heard(_frame: object, what: str, _argument: object) -> None:
+                nonlocal calls
+                calls += what in {"call", "c_call"}
+
+            sys.setprofile(heard)
+            try:
+                whole = with_whole_rounds(conversation)
+            finally:
+                sys.setprofile(None)
+            self.assertEqual(whole, conversation)
+            self.assertLess(calls, 20 * len(conversation))
 
     def test_its_text_is_kept(self) -> None:
         conversation = with_whole_rounds((user("a"), self.call("1", text="Let me see."), user("b")))

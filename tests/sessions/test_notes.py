@@ -5,12 +5,16 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.sessions.notes import MAX_WAITING, MAX_WAITING_BYTES, Notes
-from openclaw_twisted.sessions.rows import TurnRows
+from openclaw_twisted.boundaries import RunRecord, TurnRecord
+from openclaw_twisted.content import Message
+from openclaw_twisted.sessions.notes import MAX_WAITING, MAX_WAITING_CHARACTERS, Notes
 
 
-def note(name: str = "n", size_bytes: int = 10) -> TurnRows:
-    return TurnRows(session_key=name, session=(), messages=(), run=(), size_bytes=size_bytes)
+def note(name: str = "n", size: int = 10) -> TurnRecord:
+    run = RunRecord(
+        run_id="r", session_key=name, agent_id="main", model="m", status="finished", started_at=0.0
+    )
+    return TurnRecord(run=run, messages=(Message(role="user", content="x" * size),))
 
 
 class NotesTests(SynchronousTestCase):
@@ -19,9 +23,9 @@ class NotesTests(SynchronousTestCase):
         self.writes: list[tuple[str, Deferred[None]]] = []
         self.notes = Notes(self.clock, self.write)
 
-    def write(self, turn: TurnRows) -> Deferred[None]:
+    def write(self, turn: TurnRecord) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        self.writes.append((turn.session_key, done))
+        self.writes.append((turn.run.session_key, done))
         return done
 
     def names(self) -> list[str]:
@@ -73,15 +77,15 @@ class NotesTests(SynchronousTestCase):
         self.assertEqual(self.names()[0], "2")
 
     def test_the_oldest_go_when_too_large_ones_wait(self):
-        self.notes.add(note("a", MAX_WAITING_BYTES // 2))
-        self.notes.add(note("b", MAX_WAITING_BYTES // 2))
+        self.notes.add(note("a", MAX_WAITING_CHARACTERS // 2))
+        self.notes.add(note("b", MAX_WAITING_CHARACTERS // 2))
         self.notes.add(note("c", 1))
         self.clock.advance(1)
         self.assertEqual(self.names(), ["b", "c"])
 
     def test_a_note_that_is_too_large_by_itself_is_dropped(self):
         self.notes.add(note("a"))
-        self.notes.add(note("b", MAX_WAITING_BYTES + 1))
+        self.notes.add(note("b", MAX_WAITING_CHARACTERS + 1))
         self.notes.add(note("c"))
         self.clock.advance(1)
         self.assertEqual(self.names(), ["a", "c"])
