@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,7 +50,9 @@ class ClientCase(TestCase):
     def answer(self, call: UpstreamCall) -> None:
         self.asked.append(call.body)
         if call.path.endswith("/embeddings"):
-            call.answer(200, b'{"data":[{"index":0,"embedding":[0.5,-1.0]}]}')
+            rows = [{"index": at, "embedding": [0.5, -1.0 - at]} for at in range(len(call.body["input"]))]
+            usage = {"prompt_tokens": 3, "total_tokens": 3}
+            call.answer(200, json.dumps({"data": rows, "usage": usage}).encode())
             return
         call.stream(*(self.answers.pop(0) if self.answers else stream_of("Hel", "lo")))
         call.end()

@@ -60,8 +60,18 @@ class Client(ClientCase):
         self.assertEqual(one.id, "openclaw/default")
 
     async def test_embeddings(self) -> None:
-        made = await self.do(lambda: self.client.embeddings.create(model="openclaw", input="hi"))
+        create = self.client.embeddings.create
+        made = await self.do(lambda: create(model="openclaw", input="hi"))  # as base64, unless told otherwise
         self.assertEqual(made.data[0].embedding, [0.5, -1.0])
+        numbers = await self.do(lambda: create(model="openclaw", input=["a", "b"], encoding_format="float"))
+        self.assertEqual([row.embedding for row in numbers.data], [[0.5, -1.0], [0.5, -2.0]])
+        self.assertEqual((numbers.data[1].index, numbers.usage.total_tokens), (1, 3))
+        tokens = await self.do(lambda: create(model="openclaw", input=[[1, 2], [3]], dimensions=2))
+        self.assertEqual(len(tokens.data), 2)
+        self.assertEqual(self.asked[-1]["input"], [[1, 2], [3]])
+        self.assertEqual(self.asked[-1]["dimensions"], 2)
+        with self.assertRaises(openai.BadRequestError):
+            await self.do(lambda: create(model="openclaw", input=["a"] * 2049))
 
     async def test_a_round_of_tools(self) -> None:
         call = {
