@@ -126,11 +126,14 @@ class Lines(Protocol):
 def open_lines(reactor: Any) -> Lines:
     """Return the process's standard input and output."""
     lines = Lines(reactor, interactive=os.isatty(STDIN) and os.isatty(STDOUT))
-    stdin, stdout = STDIN, STDOUT
-    if lines.interactive:
-        name = os.ttyname(STDIN)
-        stdin = os.open(name, os.O_RDONLY | os.O_NOCTTY)
-        stdout = os.open(name, os.O_WRONLY | os.O_NOCTTY)
     open_io: Any = StandardIO  # mypy takes it for the one of Windows, which cannot be told where to read
-    open_io(lines, stdin, stdout, reactor=reactor)
+    open_io(lines, _anew(STDIN, os.O_RDONLY), _anew(STDOUT, os.O_WRONLY), reactor=reactor)
     return lines
+
+
+def _anew(descriptor: int, mode: int) -> int:
+    """Return a descriptor of our own for a terminal; anything else is nobody's but ours."""
+    if os.isatty(descriptor):
+        with suppress(OSError):  # its name may be that of another machine's or container's
+            return os.open(os.ttyname(descriptor), mode | os.O_NOCTTY)
+    return descriptor

@@ -24,6 +24,7 @@ SCOPES = ("operator.write",)
 TOOL_EVENTS = "tool-events"
 
 _FINISHED = ("ok", "completed")
+_CALLED_OFF = "rpc"
 
 Heard = Callable[[str, bytes], None]
 
@@ -60,17 +61,18 @@ class _Result(msgspec.Struct, frozen=True):
     meta: _Meta = _Meta()
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, rename="camel"):
     """What is read of a final payload: how the run ended, and the pieces of the answer."""
 
     status: str = "ok"
     summary: str | None = None
     result: _Result | None = None
+    stop_reason: str | None = None
 
     @property
     def called_off(self) -> bool:
         """Whether somebody stopped the run; gateways give that the status of a run whose time was over."""
-        return self.result is not None and self.result.meta.stop_reason == "rpc"
+        return _CALLED_OFF in {self.stop_reason, self.result and self.result.meta.stop_reason}
 
     @property
     def succeeded(self) -> bool:

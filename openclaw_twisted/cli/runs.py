@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-METHOD = "runs.list"
 MAX_LISTED = 1000
-MAIN = "main"
 
 
 @click.group(short_help="The runs of a gateway.")
@@ -39,18 +37,14 @@ def list_runs(access: Access, limit: int | None, session_key: str | None) -> Non
     """
     from openclaw_twisted.cli.answers import Runs, read
     from openclaw_twisted.cli.calls import READ, converse
+    from openclaw_twisted.cli.stopping import listed_runs
     from openclaw_twisted.cli.table import table
 
     params = {"limit": limit, "sessionKey": session_key}
     given = {name: value for name, value in params.items() if value is not None}
 
     async def ask(session: Session) -> bytes:
-        if not _lists_runs(session):
-            raise CommandError(
-                "This gateway does not list its runs: runs.list is a method of openclaw-twisted's gateway "
-                "only. `openclaw-gateway sessions list` shows which sessions are at work."
-            )
-        return await session.conversation.request(METHOD, given)
+        return await listed_runs(session, given)
 
     with documented(as_json=access.as_json):
         payload = converse(access, READ, ask)
@@ -75,24 +69,21 @@ def _started(run: ListedRun, now_ms: float) -> str:
     return "" if run.started_at is None else ago(now_ms - run.started_at)
 
 
-def _lists_runs(session: Session) -> bool:
-    return METHOD in session.methods
-
-
 @runs.command(short_help="Stop a run.", epilog=EXIT_CODES)
 @click.argument("run_id", metavar="RUN")
 @asks_gateway()
 def abort(access: Access, run_id: str) -> None:
     """Stop a run, whoever started it; `runs list` shows the ids."""
     from openclaw_twisted.cli.answers import Aborted, read
-    from openclaw_twisted.cli.calls import WRITE, converse
+    from openclaw_twisted.cli.calls import ADMIN, WRITE, converse
+    from openclaw_twisted.cli.stopping import stop_run
 
     async def stop(session: Session) -> bytes:
-        params = {"sessionKey": await _session_of(session, run_id), "runId": run_id}
-        return await session.conversation.request("chat.abort", params)
+        return await stop_run(session, run_id)
 
     with documented(as_json=access.as_json):
-        payload = converse(access, WRITE, stop)
+        # OpenClaw's own gateway lets only administrators stop what others started.
+        payload = converse(access, WRITE + ADMIN, stop)
         found = read(payload, Aborted)
     if access.as_json:
         click.echo(payload)
@@ -100,13 +91,3 @@ def abort(access: Access, run_id: str) -> None:
         raise CommandError("No such run is under way. `openclaw-gateway runs list` shows those that are.")
     if not access.as_json:
         click.echo(f"Stopped {', '.join(found.run_ids) or run_id}.")
-
-
-async def _session_of(session: Session, run_id: str) -> str:
-    """Return the key of a run's session; gateways that cannot tell do not insist on the right one."""
-    from openclaw_twisted.cli.answers import Runs, read
-
-    if not _lists_runs(session):
-        return MAIN
-    found = read(await session.conversation.request(METHOD, {}), Runs)
-    return next((run.session_key for run in found.runs if run.run_id == run_id), MAIN)

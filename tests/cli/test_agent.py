@@ -156,3 +156,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertTrue(self.read(stopped).called_off)
         stopped["result"] = {"payloads": [], "meta": {"stopReason": "timeout"}}
         self.assertFalse(self.read(stopped).called_off)
+        # and as OpenClaw's own gateway tells it
+        self.assertTrue(
+            self.read({"status": "timeout", "summary": "aborted", "stopReason": "rpc"}).called_off
+        )
