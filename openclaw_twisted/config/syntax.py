@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import json5
-
 from openclaw_twisted.config.findings import Findings, at
 from openclaw_twisted.errors import ConfigError, Problem
 
@@ -59,6 +57,8 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
+        import json5  # a megabyte that a file of plain JSON does without
+
         return json5.loads(text, object_pairs_hook=_object)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 from twisted.internet.defer import Deferred, succeed
@@ -24,10 +25,14 @@ from openclaw_twisted.ws.hello import Greeting, HelloOk
 from openclaw_twisted.ws.lobby import Lobby, Place
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
-from openclaw_twisted.ws.protocol import Connection, new_factory
 from openclaw_twisted.ws.pulse import Pulse
 from openclaw_twisted.ws.session_news import SessionNews
 from openclaw_twisted.ws.upgrade import Upgrade
+
+if TYPE_CHECKING:
+    from autobahn.twisted.websocket import WebSocketServerFactory
+
+    from openclaw_twisted.ws.protocol import Connection
 
 __all__ = ["AUTH_CHANGED_CLOSE", "GOODBYE_SECONDS", "SERVICE_RESTART_CLOSE", "WebSocketDoor"]
 
@@ -48,7 +53,6 @@ class WebSocketDoor:
         self._limits = limits
         self._tokens = tokens
         self._started_at = clock.seconds()
-        self._factory = new_factory(clock, limits)
         self._ledgers = new_ledgers(clock, limits)
         self._broadcast = Broadcast(clock, behind.runner, behind.now)
         self._news = SessionNews(
@@ -150,7 +154,16 @@ class WebSocketDoor:
         for connection in tuple(self._connections):
             connection.transport.abortConnection()
 
+    @cached_property
+    def _factory(self) -> WebSocketServerFactory:
+        # With Autobahn behind it this module takes 6 MB, which whoever speaks HTTP alone does without.
+        from openclaw_twisted.ws.protocol import new_factory
+
+        return new_factory(self._clock, self._limits)
+
     def _connect(self, visitor: Visitor, place: Place) -> Connection:
+        from openclaw_twisted.ws.protocol import Connection
+
         def begin(connection: Connection) -> Handshake:
             def welcome(client: Client) -> tuple[HelloOk, Receiver]:
                 place.leave()
