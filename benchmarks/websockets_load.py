@@ -56,6 +56,7 @@ async def _open(reactor: Any, peer: Peer) -> _Client:
     client = _Client(peer)
     factory.protocol = lambda: client
     factory.noisy = False
+    factory.setProtocolOptions(openHandshakeTimeout=0)  # the machine may be busy with others
     endpoint = TCP4ClientEndpoint(reactor, peer.host, peer.port)
     await endpoint.connect(factory)
     await client.logged_in

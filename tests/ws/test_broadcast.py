@@ -7,8 +7,11 @@ from typing import Any
 from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import run_request
+from openclaw_twisted.ws.broadcast import Broadcast
+from openclaw_twisted.ws.event import Event
+from openclaw_twisted.ws.outbox import Outbox
 from openclaw_twisted.ws.relay import DELTA_SECONDS
-from tests.ws.rig import MemoryClient, RigTestCase
+from tests.ws.rig import NOW, MemoryClient, RigTestCase, client_of
 
 
 class BroadcastTestCase(RigTestCase):
@@ -133,3 +136,23 @@ class SlowTests(BroadcastTestCase):
         first, *others = [client.wire.value() for client in clients]
         self.assertEqual(first.count(b'"Hello"'), 5)
         self.assertEqual(others, [first, first])
+
+    def test_a_thousand_clients_cost_one_encoding_for_each_version(self):
+        shaped: list[bool] = []
+        frames: list[bytes] = []
+
+        def shape(speaks_4: bool) -> dict[str, bool]:
+            shaped.append(speaks_4)
+            return {"new": speaks_4}
+
+        broadcast = Broadcast(self.door.clock, self.door.runs.runner, lambda: NOW)
+        crowd = [Outbox(frames.append, self.fail, soft_bytes=1, hard_bytes=1000) for _ in range(1000)]
+        crowd[7].pause()
+        for number, outbox in enumerate(crowd):
+            broadcast.join(outbox, client_of(3 + number % 2))
+        broadcast.tell(Event("tick", shape))
+        self.assertEqual(sorted(shaped), [False, True])
+        self.assertEqual(len(frames), 999)
+        self.assertEqual(len(set(frames)), 2)
+        for outbox in crowd:
+            broadcast.leave(outbox)

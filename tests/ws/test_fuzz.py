@@ -23,7 +23,7 @@ from openclaw_twisted.ws.connect_params import ConnectParams
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.handshake import Reception, new_handshake
 from tests.ws.fuzz import INGREDIENTS, Ingredients, frames_of, shapes_of
-from tests.ws.rig import ALL_SCOPES, NOW, RigTestCase, client_of
+from tests.ws.rig import ALL_SCOPES, NOW, Rig, RigTestCase, client_of
 from tests.ws.test_loopback import LoopbackCase
 
 ROUNDS = int(os.environ.get("OPENCLAW_FUZZ_ROUNDS", "0"))  # noqa: TID251 - for whoever wants more
@@ -109,10 +109,6 @@ class BeforeLoginTests(FuzzCase):
 
 class AfterLoginTests(FuzzCase):
     def test_frames(self):
-        rig = self.rig(*(reply("yes") for _ in range(100)))
-        methods = rig.door.described
-        shapes = shapes_of(methods)
-        dispatcher, runner = Dispatcher(methods), rig.runs.runner
         exchanges: list[weakref.ref[Exchange]] = []
         count = 0
 
@@ -120,10 +116,12 @@ class AfterLoginTests(FuzzCase):
         @given(INGREDIENTS)
         def play(ingredients: Ingredients) -> None:
             nonlocal count
-            sent: list[bytes] = []
-            exchange = Exchange(dispatcher, client_of(3 + len(exchanges) % 2, *ALL_SCOPES), sent.append)
+            rig = Rig(reply("yes"), reply("yes"))
+            methods, sent = rig.door.described, list[bytes]()
+            client = client_of(3 + len(exchanges) % 2, *ALL_SCOPES)
+            exchange = Exchange(Dispatcher(methods), client, sent.append)
             exchanges.append(weakref.ref(exchange))
-            for data in frames_of(ingredients, shapes):
+            for data in frames_of(ingredients, shapes_of(methods)):
                 count += 1
                 exchange.receive(data)
                 for answer in sent:
@@ -132,12 +130,11 @@ class AfterLoginTests(FuzzCase):
             exchange.receive(json.dumps({"type": "req", "id": "last", "method": "health"}).encode())
             self.assertIn(b'"id":"last","ok":true', sent[-1])
             exchange.close()
-            for run in runner.active():
-                run.cancel()
+            rig.stop()
+            self.assertEqual((), rig.runs.runner.active())
 
         play()
         self.assertGreaterEqual(count, 400 * FEW)
-        self.assertEqual((), runner.active())
         gc.collect()
         self.assertEqual([], [held for held in (exchange() for exchange in exchanges) if held is not None])
 
