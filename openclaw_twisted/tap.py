@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -102,8 +103,23 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         sys.stderr.write(f"openclaw-gateway: {error}\n")
         raise SystemExit(EXIT_CONFIG) from None
     reactor.callWhenRunning(_reload_on_hangup, reactor, gateway)
+    reactor.callWhenRunning(_spare_the_collector, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
+
+
+def _spare_the_collector(gateway: Gateway) -> None:
+    """Have the garbage collector leave alone what there is once the gateway has started.
+
+    Nearly all of it stays for good: modules, classes, routes. Looking through it again and again took 4 %
+    of the CPU time of requests, and stopped everything for tens of milliseconds each time.
+    """
+
+    def freeze(_started: object) -> None:
+        gc.collect()
+        gc.freeze()
+
+    gateway.started().addCallback(freeze)
 
 
 def _reload_on_hangup(reactor: Any, gateway: Gateway) -> None:

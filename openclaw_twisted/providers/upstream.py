@@ -8,6 +8,7 @@ not followed and cookies not kept, so that a credential never leaves the origin 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from http.cookiejar import Cookie
 from typing import Any, Protocol
 
@@ -46,6 +47,8 @@ MAX_PERSISTENT_PER_HOST = 100
 CACHED_CONNECTION_SECONDS = 50
 
 _HEADERS = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+# They are the same for all requests with one key, and treq copies them for each.
+REMEMBERED_HEADERS = 64
 _UNREACHABLE = (ConnectError, DNSLookupError, SSLError)
 
 
@@ -132,6 +135,7 @@ class Upstream:
     def __init__(self, clock: IReactorTime, agent: IAgent, *, name: str, timeouts: Timeouts) -> None:
         self._client = treq.client.HTTPClient(agent, cookiejar=_NO_COOKIES)
         self._addresses: dict[str, _Address] = {}
+        self._headers = lru_cache(maxsize=REMEMBERED_HEADERS)(_headers)
         self._clock = clock
         self._name = name
         self._timeouts = timeouts
@@ -179,7 +183,7 @@ class Upstream:
             address = self._addresses[url] = _Address(url)
         sending: Deferred[Any] = self._client.post(
             address,
-            headers=Headers({key: [value] for key, value in {**_HEADERS, **headers}.items()}),
+            headers=self._headers(tuple(headers.items())),
             data=_OneWrite(body),
             cookies=_NO_COOKIES,  # else treq makes a jar for each request
             allow_redirects=False,
@@ -197,6 +201,10 @@ class Upstream:
         if isinstance(reason, ConnectionLost | ConnectionClosed):
             return UpstreamError(f"{self._name} hung up before it answered. Try again.")
         return UpstreamError(f"{self._name} cannot be reached ({type(reason).__name__}). Check its address.")
+
+
+def _headers(given: tuple[tuple[str, str], ...]) -> Headers:
+    return Headers({name: [value] for name, value in {**_HEADERS, **dict(given)}.items()})
 
 
 def _innermost(error: BaseException) -> BaseException:
