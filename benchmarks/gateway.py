@@ -183,7 +183,11 @@ async def main(reactor: Any, *arguments: str) -> None:
     print(_line(None))
     try:
         direct = Peer("127.0.0.1", upstream_port, TOKEN, "plain")
-        rows = {"direct": await Bench(reactor, direct, mock.pid, scale=scale).run(DIRECT & (only or DIRECT))}
+        rows: dict[str, list[Row]] = {}
+        if not only or only & DIRECT:
+            rows["direct"] = await Bench(reactor, direct, mock.pid, scale=scale).run(
+                DIRECT & (only or DIRECT)
+            )
         if options.peer:
             peer, pid = _peer(options.peer)
             rows["peer"] = await Bench(reactor, peer, pid, scale=scale).run(only)
