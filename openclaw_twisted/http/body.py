@@ -24,18 +24,21 @@ MAX_REREAD_BYTES = 256 * 1024
 MAX_DEPTH = 100
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Read a body; raises `InvalidRequestError` with the path of the wrong value as `param`."""
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, within: str = "") -> T:
+    """Read a body, or what it holds at the path `within`.
+
+    Raises `InvalidRequestError` with the path of the wrong value as `param`.
+    """
     try:
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            if "got `float`" not in str(error) or len(body) > MAX_REREAD_BYTES:
+            if "got `float`" not in str(error) or len(memoryview(body)) > MAX_REREAD_BYTES:
                 raise
             # 5.0 is an integer to JSON Schema and to some languages' encoders, but not to msgspec.
             return msgspec.convert(_whole(msgspec.json.decode(body)), decoder.type)
     except msgspec.ValidationError as error:
-        raise _wrong_value(str(error)) from None
+        raise _wrong_value(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
 
@@ -62,10 +65,10 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _wrong_value(message: str) -> InvalidRequestError:
+def _wrong_value(message: str, within: str) -> InvalidRequestError:
     found = _WHERE.match(message)
     assert found is not None  # the expression matches any text
-    path, what = (found["path"] or "").removeprefix("$"), found["what"]
+    path, what = within + (found["path"] or "").removeprefix("$"), found["what"]
     missing = _MISSING.fullmatch(what)
     if missing is not None:
         path = f"{path}.{missing['field']}".removeprefix(".")

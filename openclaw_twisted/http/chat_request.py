@@ -31,6 +31,7 @@ from openclaw_twisted.http.parts import ContentLimits, PartIn, TextPartIn, read_
 __all__ = ["ChatRequest", "parse"]
 
 MAX_STOPS = 4
+MAX_WHOLE_BYTES = 512 * 1024
 
 Stop = Annotated[str, Meta(min_length=1)]
 
@@ -169,7 +170,15 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class _Unread(ChatRequest):
+    """A request whose messages are still text."""
+
+    messages: Annotated[list[msgspec.Raw], Meta(min_length=1)]  # type: ignore[assignment]  # until they are read
+
+
 _decoder = msgspec.json.Decoder(ChatRequest)
+_unread_decoder = msgspec.json.Decoder(_Unread)
+_message_decoder = msgspec.json.Decoder(MessageIn)
 
 
 def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation]:
@@ -177,7 +186,7 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
 
     Raises `InvalidRequestError` that says what is wrong and where; never quotes the body.
     """
-    request = decode(_decoder, body)
+    request = decode(_decoder, body) if len(body) <= MAX_WHOLE_BYTES else _in_pieces(body)
     if request.n not in {None, 1}:
         raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
     tools = _tools(request)
@@ -188,6 +197,16 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
         tool_choice=_tool_choice(request, tools),
         sampling=_sampling(request),
     )
+
+
+def _in_pieces(body: bytes) -> ChatRequest:
+    """Read the messages one by one: no thread goes on while msgspec reads, which takes it long for many."""
+    request: Any = decode(_unread_decoder, body)
+    request.messages = [
+        decode(_message_decoder, text, within=f"messages[{at}]") for at, text in enumerate(request.messages)
+    ]
+    read: ChatRequest = request
+    return read
 
 
 def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, ...]:

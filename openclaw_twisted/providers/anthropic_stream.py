@@ -150,7 +150,7 @@ class MessageReader:
         except UNREADABLE as error:
             raise UpstreamError(f"{self._name} sent something that is no event of a message.") from error
         if event.type == "error":
-            raise self._error(event.error)
+            raise self._error(event.error, payload)
         self._follow(event, events)
 
     def _follow(self, event: _Event, events: list[ProviderEvent]) -> None:
@@ -213,10 +213,10 @@ class MessageReader:
         self.finished = True
         events.append(Finished(self._reason, _usage(self._counts) if self._counted else None))
 
-    def _error(self, error: Any) -> UpstreamError:
+    def _error(self, error: Any, payload: bytes) -> UpstreamError:
         kind = error.get("type") if isinstance(error, dict) else None
         status = _STATUS.get(str(kind), HTTPStatus.BAD_GATEWAY)
-        return refusal(self._name, status, msgspec.json.encode({"error": error}))
+        return refusal(self._name, status, payload)
 
 
 def _usage(counts: _Counts) -> Usage:

@@ -181,17 +181,17 @@ class StreamReader:
         except UNREADABLE as error:
             raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
         if chunk.error is not None:
-            raise self._error(chunk.error)
+            raise self._error(chunk.error, payload)
         if chunk.choices:
             self._take_choice(chunk.choices[0], events)
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if usage is not None:
             self._usage = _usage(usage)
 
-    def _error(self, error: Any) -> UpstreamError:
+    def _error(self, error: Any, payload: bytes) -> UpstreamError:
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and code in _STATUSES else HTTPStatus.BAD_GATEWAY
-        return refusal(self._name, status, msgspec.json.encode({"error": error}))
+        return refusal(self._name, status, payload)
 
     def _take_choice(self, choice: _Choice, events: list[ProviderEvent]) -> None:
         delta = choice.delta

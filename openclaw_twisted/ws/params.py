@@ -31,7 +31,7 @@ def read(method: str, params: msgspec.Raw, decoder: msgspec.json.Decoder[Params]
         return decoder.decode(b"{}" if memoryview(params) == _NOTHING else params)
     except msgspec.ValidationError as error:
         raise invalid(method, explain(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid(method, "not valid JSON") from None
 
 

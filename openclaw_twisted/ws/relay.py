@@ -257,9 +257,12 @@ _fits: type[Listener] = Relay
 
 
 def _tool_start(call: ToolCall) -> ToolStart:
+    arguments: msgspec.Raw | str
     try:
-        arguments = msgspec.json.decode(call.arguments)
-    except (msgspec.DecodeError, RecursionError):  # a model may write what is no JSON
+        msgspec.json.decode(call.arguments)
+        # As the model wrote it: what can just be read may be nested too deep to be written down again.
+        arguments = msgspec.Raw(call.arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # a model may write what is no JSON
         arguments = call.arguments
     return ToolStart(name=call.name, tool_call_id=call.id, args=arguments)
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from twisted.web.test.requesthelper import DummyRequest
 
+from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.agent_runs import LARGE_BODY_BYTES, AgentRuns
+from openclaw_twisted.http.chat_completions import limits_of
+from openclaw_twisted.http.chat_request import parse
 from openclaw_twisted.http.endpoint import Call
 from openclaw_twisted.providers.scripted import reply
 from openclaw_twisted.runs.repeats import Repeats
@@ -44,8 +47,30 @@ class LargeBodies(DoorCase):
         self.assertGreater(len(json.dumps(MANY)), LARGE_BODY_BYTES)
         self.assertEqual((await self.chat(messages=MANY)).status, 200)
         self.assertEqual(len(self.door.runs.provider.requests[0].messages), len(MANY))
-        wrong = await self.chat(messages=[*MANY, {"role": "nobody"}])
-        self.assertEqual((wrong.status, wrong.error["param"]), (400, f"messages[{len(MANY)}].role"))
+        last = f"messages[{len(MANY)}]"
+        for message, param in (
+            ({"role": "nobody"}, f"{last}.role"),
+            ({"role": "tool", "content": "1"}, f"{last}.tool_call_id"),
+            ({"role": "user", "content": [{"type": "text", "text": 1}]}, f"{last}.content[0].text"),
+            ("hi", last),
+        ):
+            wrong = await self.chat(messages=[*MANY, message])
+            self.assertEqual((wrong.status, wrong.error["param"]), (400, param))
+
+    async def test_a_large_body_that_is_no_request(self) -> None:
+        self.open()
+        blank = " " * LARGE_BODY_BYTES
+        for body, param in (
+            (b'{"messages": []}', "messages"),
+            (b'{"messages": "hi"}', "messages"),
+            (b'{"messages": [{"role": "user", "content": "hi"}], "n": "x"}', "n"),
+            (b'{"messages": [{"role": "user", "content": "\xff"}]}', None),
+            (b'{"messages": [{"role": "user", "content": "hi"}', None),
+        ):
+            for text in (body, blank.encode() + body):
+                with self.assertRaises(InvalidRequestError) as caught:
+                    parse(text, limits_of(ChatCompletionsSettings()))
+                self.assertEqual(caught.exception.param, param)
 
 
 def refuse() -> None:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
+from openclaw_twisted.providers.anthropic_stream import MessageReader
 from openclaw_twisted.providers.openai_completions import StreamReader
 from openclaw_twisted.providers.refusals import refusal
 from openclaw_twisted.providers.streamed import MAX_TOKENS
@@ -34,6 +35,10 @@ def read(*chunks: bytes) -> list[ProviderEvent]:
 
 def text_of(events: list[ProviderEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
 
 
 class ReadingTests(SynchronousTestCase):
@@ -138,3 +143,12 @@ class ReadingTests(SynchronousTestCase):
         except UpstreamError:
             return
         self.assertIsInstance(events[-1], Finished)
+
+
+class Depth(SynchronousTestCase):
+    def test_an_error_nested_however_deep_is_an_error_of_the_providers(self) -> None:
+        for reader in (StreamReader, MessageReader):
+            for levels in range(850, 1050):
+                payload = b'{"type": "error", "error": %b}' % nested(levels)
+                with self.assertRaises(UpstreamError):
+                    reader("p").feed(b"data: " + payload + b"\n\n")

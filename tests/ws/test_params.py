@@ -24,6 +24,10 @@ class Needy(msgspec.Struct, forbid_unknown_fields=True):
     message: str
 
 
+class Loose(msgspec.Struct, array_like=True):
+    first: Any
+
+
 class ReadTests(SynchronousTestCase):
     def problem(self, text: bytes, shape: type = Outer) -> str:
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
@@ -45,6 +49,7 @@ class ReadTests(SynchronousTestCase):
             (b'{"inner":{"id":"\xff"}}', "not valid JSON"),
         ]:
             self.assertEqual(self.problem(text), f"invalid m params: {problem}")
+        self.assertEqual(self.problem(b"[" * 100_000, Loose), "invalid m params: not valid JSON")
         self.assertEqual(
             self.problem(b"{}", Needy), "invalid m params: must have required property 'message'"
         )

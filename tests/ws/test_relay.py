@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw_twisted.content import ToolCall
 from openclaw_twisted.errors import (
     CancelledRunError,
     ContextLengthError,
@@ -20,7 +21,8 @@ from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import MemoryRuns, run_request
 from openclaw_twisted.ws import frames
 from openclaw_twisted.ws.event import Event
-from openclaw_twisted.ws.relay import DELTA_SECONDS, Relay
+from openclaw_twisted.ws.frames import event
+from openclaw_twisted.ws.relay import DELTA_SECONDS, Relay, _tool_start
 
 NOW = 1_700_000_000.5
 TS = 1_700_000_000_500
@@ -207,6 +209,14 @@ class GatheringTests(RelayCase):
         )
         self.assertEqual({event.cap for event in self.told}, {None, "tool-events"})
         self.assertEqual(self.chat(), [("final", None)])
+
+    def test_arguments_nested_as_deep_as_can_just_be_read_are_told(self):
+        told = []
+        for levels in range(800, 1000):
+            call = ToolCall("c", "f", "[" * levels + "]" * levels)
+            told.append(event("agent", _tool_start(call)))
+        self.assertIn(b'"args":' + b"[" * 800, told[0])
+        self.assertEqual(len(told), 200)
 
 
 class EndTests(RelayCase):
