@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Any, TextIO
 
 from twisted.application.service import Service
@@ -36,6 +37,7 @@ from openclaw_twisted.config.reload import change
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.config.watcher import Watcher, look_at
+from openclaw_twisted.descriptors import most_connections
 from openclaw_twisted.errors import ConfigError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.logs.observer import Journal
@@ -333,8 +335,26 @@ class Gateway(Service):
             websockets=lambda: websockets.connections,
             observe=self.metrics.http_answered,
             dropped=self.metrics.connection_dropped,
+            most_connections=self._most_connections(),
         )
         return websockets, site
+
+    def _most_connections(self) -> int | None:
+        """Return how many connections the limit of open files allows; None when there is no limit."""
+        files, _ = getrlimit(RLIMIT_NOFILE)
+        if files == RLIM_INFINITY:
+            return None
+        most = most_connections(files, self._settings.agents.defaults.max_concurrent)
+        allowed = self._settings.gateway.limits.max_connections
+        if most < allowed:
+            self._log.warn(
+                "at most {most} connections are kept open instead of {allowed}, because this process may "
+                "have only {files} files open; raise that (LimitNOFILE=, ulimit -n)",
+                most=most,
+                allowed=allowed,
+                files=files,
+            )
+        return most
 
     def _failing(self) -> tuple[str, ...]:
         # The port opens after the store and closes first, so what can be reached can be answered.

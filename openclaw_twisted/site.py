@@ -69,7 +69,10 @@ class GatewaySite(Site):
         websockets: Callable[[], int] = lambda: 0,
         observe: Callable[[str, int], object] = lambda _route_name, _status: None,
         dropped: Callable[[str], object] = lambda _reason: None,
+        most_connections: int | None = None,
     ) -> None:
+        """`most_connections` is how many can be open at all, whatever the settings allow."""
+        self._most_connections = most_connections
         self.observe = observe
         self.dropped = dropped
         self._websockets = websockets
@@ -93,13 +96,15 @@ class GatewaySite(Site):
         self.admission = admission
         self.limits = settings.limits
         self.timeOut = settings.limits.connection_idle_seconds
+        allowed = settings.limits.max_connections
+        self._max_connections = min(allowed, self._most_connections or allowed)
         self.common_headers = dict(_COMMON_HEADERS)
         if hsts := settings.http.security_headers.strict_transport_security:
             self.common_headers[b"Strict-Transport-Security"] = hsts.encode("latin-1")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802 - Twisted's name
         """Take a connection, or close it at once when too many are open."""
-        if len(self._channels) + self._websockets() >= self.limits.max_connections:
+        if len(self._channels) + self._websockets() >= self._max_connections:
             self.dropped("too_many_connections")
             return None
         channel = super().buildProtocol(addr)
