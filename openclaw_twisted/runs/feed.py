@@ -59,6 +59,10 @@ class Feed:
         self._subscriptions: list[Subscription] = []
         self._holding: set[Subscription] = set()
         self._waiting: list[Deferred[None]] = []
+        self.telling = False
+        """Whether listeners are told something just now, by the run itself, which then waits for nothing."""
+        self.stopped = False
+        """Whether one of them has stopped the run while it was told something."""
 
     def subscribe(self, listener: Listener) -> Subscription:
         """Give `listener` all events so far and every one to come."""
@@ -72,8 +76,12 @@ class Feed:
     def publish(self, events: Sequence[RunEvent]) -> None:
         """Hand a batch to every listener."""
         self._keep(events)
-        for subscription in tuple(self._subscriptions):
-            subscription.deliver(events)
+        self.telling = True
+        try:
+            for subscription in tuple(self._subscriptions):
+                subscription.deliver(events)
+        finally:
+            self.telling = False
 
     def flowing(self) -> Deferred[None] | None:
         """Return None when nobody holds the run up, else a Deferred that fires when it may go on."""

@@ -69,8 +69,13 @@ class Run:
 
     def cancel(self, reason: GatewayError | None = None) -> None:
         """Stop the run and close its upstream connection now; an ended run stays as it is."""
-        if self._result is None and self.work is not None and self.stopped_by is None:
-            self.stopped_by = reason or CancelledRunError("The run was cancelled.")
+        if self._result is not None or self.stopped_by is not None:
+            return
+        self.stopped_by = reason or CancelledRunError("The run was cancelled.")
+        if self.feed.telling or self.work is None:
+            # The run is not waiting for anything that could be cancelled: it is what calls us.
+            self.feed.stopped = True
+        else:
             self.work.cancel()
 
     def join(self) -> None:

@@ -134,6 +134,8 @@ class Runner:
             watcher(run)
         run.work = Deferred.fromCoroutine(self._work(run, self._means))
         run.work.addBoth(self._ended, run, self._limit(run))
+        if run.feed.stopped:
+            run.work.cancel()  # by somebody who watches, before there was anything to cancel
         return run
 
     def watch(self, callback: Callable[[Run], object]) -> Callable[[], None]:
@@ -218,6 +220,8 @@ class Runner:
             means.books.announce(run, "start")
             Beginning(run, self._clock)
             try:
+                if run.feed.stopped:
+                    raise CancelledError  # noqa: TRY301 - as if it had been cancelled while it waited
                 await self._answer(run, means)
             except CancelledError:
                 await means.books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from itertools import takewhile
 
 import msgspec
+from twisted.internet.defer import CancelledError
 
 from openclaw_twisted.boundaries import ModelRequest, Provider
 from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage, text_of
@@ -169,6 +170,8 @@ async def ask(provider: Provider, question: ModelRequest, *, feed: Feed, reply: 
             published = events[:-1] if events and isinstance(events[-1], Finished) else events
             if published:
                 feed.publish(published)  # type: ignore[arg-type]  # only the last can be a `Finished`
+                if feed.stopped:
+                    raise CancelledError
             held_up = feed.flowing()
             if held_up is not None:
                 await held_up

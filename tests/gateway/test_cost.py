@@ -28,7 +28,7 @@ REQUESTS = 40
 EVENTS = 200
 CALLS_PER_REQUEST = 2400
 CALLS_PER_EVENT = 220
-CALLS_PER_EVENT_TOGETHER = 30
+CALLS_PER_EVENT_TOGETHER = 45
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

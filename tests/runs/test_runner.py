@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,7 +17,7 @@ from openclaw_twisted.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import RunFailed, RunFinished, RunStarted, TextDelta
+from openclaw_twisted.events import RunEvent, RunFailed, RunFinished, RunStarted, TextDelta
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.failover import Failover
 from openclaw_twisted.providers.scripted import Pause, Scripted, reply
@@ -287,6 +288,37 @@ class Stopping(RunnerCase):
         self.assertEqual(run.status, "cancelled")
         self.assertEqual(self.history(runs, self.KEY), [("user", "a", False), ("assistant", "half", True)])
         self.assertEqual(self.record(runs, run).status, "cancelled")
+
+    def test_who_hears_of_a_run_may_stop_it_there_and_then(self) -> None:
+        for heard, kept in (
+            (RunStarted, []),
+            (TextDelta, [("user", "a", False), ("assistant", "one", True)]),
+        ):
+            runs = MemoryRuns([[TextDelta("one")], [TextDelta("two")], *reply("three")])
+
+            def watch(run: Run, heard: type = heard) -> None:
+                class Stopper:
+                    def run_events(self, events: Sequence[RunEvent]) -> None:
+                        if isinstance(events[-1], heard):
+                            run.cancel()
+
+                run.feed.subscribe(Stopper())
+
+            runs.runner.watch(watch)
+            run = runs.runner.start(run_request(user("a"), key=self.KEY))
+            self.failureResultOf(run.result(), CancelledRunError)
+            self.assertEqual(run.status, "cancelled")
+            self.assertEqual(self.history(runs, self.KEY), kept)
+            self.assertEqual(runs.provider.closed, 1 if kept else 0)
+            self.assertEqual(runs.runner.active(), ())
+
+    def test_who_watches_may_stop_a_run_before_it_starts(self) -> None:
+        runs = MemoryRuns([Pause()], reply("2"))
+        runs.runner.start(run_request(key=self.KEY))
+        runs.runner.watch(Run.cancel)
+        waiting = runs.runner.start(run_request(key=self.KEY))
+        self.failureResultOf(waiting.result(), CancelledRunError)
+        self.assertEqual(len(runs.runner.active()), 1)
 
     def test_cancelling_a_queued_run_frees_its_place_in_the_queue(self) -> None:
         pause = Pause()
