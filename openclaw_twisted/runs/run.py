@@ -32,6 +32,7 @@ class Run:
         self.added: tuple[Message, ...] = ()
         self.asked_at = 0.0
         self.started_at = 0.0
+        self.turn_at: float | None = None
         self.began_at: float | None = None
         self.stopped_by: GatewayError | None = None
         self.session_id = ""

@@ -216,6 +216,7 @@ class Runner:
         async with self._lanes.turn(str(run.request.session_key)):
             run.lifecycle.begin()
             run.started_at = self._now()
+            run.turn_at = self._clock.seconds()
             run.feed.publish((RunStarted(run.started_at),))
             means.books.announce(run, "start")
             Beginning(run, self._clock)
@@ -307,7 +308,7 @@ class Runner:
             status=status,
             agent_id=run.request.agent_id,
             model=run.model,
-            seconds=self._now() - run.started_at if run.started_at else 0.0,
+            seconds=self._clock.seconds() - run.turn_at if run.turn_at is not None else 0.0,
             tokens=usage.total_tokens if usage else "?",
         )
         self._observe(

@@ -7,7 +7,9 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -62,7 +64,15 @@ def environment(state_dir: Path) -> dict[str, str]:
 class GatewayProcess(ProcessProtocol):
     """The process: `ready` fires with the text it printed, `ended` with its exit code."""
 
-    def __init__(self, folder: Path, config: dict[str, Any] | str, *more: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any] | str,
+        *more: str,
+        under: Sequence[str] = (),
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`under` is a command that starts the gateway's, `environ` what it gets besides the usual."""
         self.folder = folder
         self.output = ""
         self.errors = ""
@@ -74,9 +84,9 @@ class GatewayProcess(ProcessProtocol):
         path.chmod(0o600)
         self.process = real_reactor().spawnProcess(
             self,
-            sys.executable,
-            command_line(path, *more),
-            env=environment(self.state_dir),
+            under[0] if under else sys.executable,
+            [*under, *command_line(path, *more)],
+            env={**environment(self.state_dir), **environ},
             path=str(folder),
         )
 
@@ -112,9 +122,9 @@ class GatewayProcess(ProcessProtocol):
 class Said(GatewayProcess):
     """A gateway whose log can be waited for."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **more: Any) -> None:
         self._waiting: list[tuple[str, int, Deferred[None]]] = []
-        super().__init__(*arguments)
+        super().__init__(*arguments, **more)
 
     def says(self, words: str, times: int = 1) -> Deferred[None]:
         """Wait until `words` have been said so often."""
