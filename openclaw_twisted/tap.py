@@ -73,6 +73,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
 
     _use_monotonic_time(reactor)
+    os.umask(0o077)  # for what twistd makes, too: its log and its pid file; --umask wins over this
     environ = dict(os.environ)  # noqa: TID251 - likewise
     if options["state-dir"] is not None:
         environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())

@@ -53,9 +53,9 @@ class GatewayCase(TestCase):
         call.stream(*stream_of("ok"))
         call.end()
 
-    async def started(self, *more: str) -> Said:
+    async def started(self, *more: str, **how: Any) -> Said:
         """Start a gateway and wait until it answers."""
-        gateway = Said(self.folder, self.config, *more)
+        gateway = Said(self.folder, self.config, *more, **how)
         self.addCleanup(lambda: Deferred.fromCoroutine(_killed(gateway)))
         await gateway.ready
         return gateway

@@ -1,4 +1,4 @@
-"""Set the clock while the gateway works: `python -m tests.soak.clock_jumps`. Linux, and `apt install faketime`.
+"""Set the clock while the gateway works: `python -m tests.soak.clock_jumps`. Linux, `apt install faketime`.
 
 The gateway runs with libfaketime, which reads from a file how far its wall clock is off; the monotonic clock
 is left alone, as a real jump of the clock leaves it. For each jump there is a gateway with a stream that is
