@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,10 +44,13 @@ def configuration(base_url: str, port: int) -> dict[str, Any]:
     }
 
 
-def command_line(config: Path, *more: str) -> list[str]:
-    """Return what starts a gateway with the file `config`; `more` are options of `twistd`."""
+def command_line(config: Path, *more: str, prelude: str = "") -> list[str]:
+    """Return what starts a gateway with the file `config`; `more` are options of `twistd`.
+
+    `prelude` is Python that the process runs first.
+    """
     return [
-        *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+        *(sys.executable, "-c", f"{prelude}\nfrom twisted.scripts.twistd import run; run()"),
         *("-n", "--pidfile=", *more, "openclaw-gateway", "--config", str(config)),
     ]
 
@@ -69,10 +72,10 @@ class GatewayProcess(ProcessProtocol):
         folder: Path,
         config: dict[str, Any] | str,
         *more: str,
-        under: Sequence[str] = (),
         environ: Mapping[str, str] = MappingProxyType({}),
+        prelude: str = "",
     ) -> None:
-        """`under` is a command that starts the gateway's, `environ` what it gets besides the usual."""
+        """`environ` is what it gets besides the usual, `prelude` Python that it runs first."""
         self.folder = folder
         self.output = ""
         self.errors = ""
@@ -84,8 +87,8 @@ class GatewayProcess(ProcessProtocol):
         path.chmod(0o600)
         self.process = real_reactor().spawnProcess(
             self,
-            under[0] if under else sys.executable,
-            [*under, *command_line(path, *more)],
+            sys.executable,
+            command_line(path, *more, prelude=prelude),
             env={**environment(self.state_dir), **environ},
             path=str(folder),
         )
