@@ -42,7 +42,7 @@ from openclaw_twisted.content import Message, text_of
 from openclaw_twisted.sse import DONE
 from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
 
-__all__ = ["Outcome", "Writers", "kill_again_and_again"]
+__all__ = ["Outcome", "Writers", "echoing", "kill_again_and_again", "look"]
 
 WRITERS = 8
 MAX_ACKNOWLEDGED_PER_LIFE = 40
@@ -91,6 +91,15 @@ class _Echo(Protocol):
         elif self.connected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(pieces[0]), pieces[0]))
             self._reactor.callLater(self._moments.random() * 0.01, self._send, pieces[1:])
+
+
+def echoing(reactor: Any, moments: random.Random) -> Factory:
+    """Return a provider that repeats the last question."""
+    factory: Any = Factory()
+    factory.noisy = False
+    factory.buildProtocol = lambda _address: _Echo(reactor, moments)
+    echo: Factory = factory
+    return echo
 
 
 class Writers:
@@ -184,10 +193,7 @@ class Writers:
 async def kill_again_and_again(reactor: Any, folder: Path, *, kills: int, seed: int) -> Outcome:
     """Do it, and return what came of it."""
     moments = random.Random(seed)  # noqa: S311 - moments, not secrets
-    factory: Any = Factory()
-    factory.noisy = False
-    factory.buildProtocol = lambda _address: _Echo(reactor, moments)
-    upstream = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    upstream = reactor.listenTCP(0, echoing(reactor, moments), interface="127.0.0.1")
     port = free_port()
     config = configuration(f"http://127.0.0.1:{upstream.getHost().port}/v1", port)
     writers = Writers(reactor, port)

@@ -2,9 +2,9 @@
 
 Clients come and go over HTTP, SSE and WebSocket, at a pace that keeps the gateway at 60 % of one core. They
 begin sessions and delete them, hang up in the middle of answers, send what is no JSON, knock with a wrong
-token, and have a provider that fails now and then. Every few seconds the process is looked at: memory, descriptors,
-threads, timers and Deferreds. After a quarter of the time a line is laid through the memory; in the end, when
-all have left, nothing may be left of them.
+token, and have a provider that fails now and then. Every few seconds the process is looked at: memory,
+descriptors, threads, timers and Deferreds. After a quarter of the time a line is laid through the memory;
+in the end, when all have left, nothing may be left of them.
 """
 
 from __future__ import annotations
