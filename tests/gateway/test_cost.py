@@ -26,7 +26,7 @@ from tests.gateway.process import TOKEN, configuration, free_port
 
 REQUESTS = 40
 EVENTS = 200
-CALLS_PER_REQUEST = 2400
+CALLS_PER_REQUEST = 2350
 CALLS_PER_EVENT = 220
 CALLS_PER_EVENT_TOGETHER = 45
 
