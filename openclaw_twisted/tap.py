@@ -113,7 +113,7 @@ def _spare_the_collector(gateway: Gateway) -> None:
     """Have the garbage collector leave alone what there is once the gateway has started.
 
     Nearly all of it stays for good: modules, classes, routes. Looking through it again and again took 4 %
-    of the CPU time of requests, and stopped everything for tens of milliseconds each time.
+    of the CPU time of requests, and stopped everything else each time.
     """
 
     def freeze(_started: object) -> None:
