@@ -16,7 +16,7 @@ from tests.gateway.process import GatewayProcess
 __all__ = ["PRELUDE", "Census", "census"]
 
 PRELUDE = """
-import gc, json, pathlib, signal
+import gc, json, pathlib, signal, sys
 
 def count(number, frame):
     from twisted.internet import reactor
@@ -24,6 +24,7 @@ def count(number, frame):
     gc.collect()
     told = {
         "timers": len(reactor.getDelayedCalls()),
+        "blocks": sys.getallocatedblocks(),
         "deferreds": sum(isinstance(each, Deferred) for each in gc.get_objects()),
     }
     pathlib.Path("census.new").write_text(json.dumps(told))
@@ -46,6 +47,8 @@ class Census(NamedTuple):
     cpu_seconds: float
     timers: int
     deferreds: int
+    blocks: int
+    """How many pieces of memory Python has given away: no noise of the allocator is in it."""
 
 
 async def census(reactor: Any, gateway: GatewayProcess) -> Census:
@@ -70,4 +73,5 @@ def _seen(at: float, process: Path, told: dict[str, int]) -> Census:
         cpu_seconds=(int(fields[11]) + int(fields[12])) / _TICKS,
         timers=told["timers"],
         deferreds=told["deferreds"],
+        blocks=told["blocks"],
     )

@@ -277,7 +277,8 @@ async def _at_rest(reactor: Any, gateway: GatewayProcess) -> Census:
 def _told(name: str, sample: Census) -> str:
     return (
         f"{name}: {sample.resident_bytes / MEGABYTE:.1f} MB, {sample.descriptors} descriptors, "
-        f"{sample.threads} threads, {sample.timers} timers, {sample.deferreds} Deferreds"
+        f"{sample.threads} threads, {sample.timers} timers, {sample.deferreds} Deferreds, "
+        f"{sample.blocks} blocks of Python's"
     )
 
 
