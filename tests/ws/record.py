@@ -6,6 +6,7 @@ connection (null before the login), the method of the request that it answers (n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -28,12 +29,22 @@ class Record:
 
     def __init__(self) -> None:
         self._protocol: int | None = None
-        self._methods: dict[Any, Any] = {}
+        self._methods: dict[str, str | None] = {}
 
-    def asked(self, frame: Any) -> None:
-        """Remember a request that is sent."""
-        if _file() is not None and isinstance(frame, dict) and isinstance(frame.get("id"), str):
-            self._methods[frame["id"]] = frame.get("method")
+    def asked(self, payload: bytes) -> None:
+        """Remember a request that is sent, whole or nearly.
+
+        An id that is used again names no method any more: nobody could tell what is answered.
+        """
+        if _file() is None:
+            return
+        frame: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            frame = json.loads(payload)
+        if isinstance(frame, dict) and isinstance(frame.get("id"), str):
+            method = frame.get("method")
+            known = isinstance(method, str) and frame["id"] not in self._methods
+            self._methods[frame["id"]] = method if known else None
 
     def heard(self, frame: Any) -> None:
         """Write down a frame that has come."""

@@ -175,9 +175,10 @@ class MemoryClient:
 
     def send(self, frame: Any, opcode: int = TEXT) -> None:
         """Send bytes as they are, anything else as JSON."""
-        self._record.asked(frame)
+        payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
+        self._record.asked(payload)
         if not self.gone:
-            self.raw(masked(frame if isinstance(frame, bytes) else json.dumps(frame).encode(), opcode))
+            self.raw(masked(payload, opcode))
 
     def request(self, request_id: str, method: str, **params: Any) -> None:
         self.send({"type": "req", "id": request_id, "method": method, "params": params})

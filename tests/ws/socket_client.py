@@ -42,9 +42,12 @@ class Client(WebSocketClientProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N803
         self.closed.callback((code or 0, reason))
 
+    def sendMessage(self, payload: bytes, *rest: Any, **options: Any) -> None:
+        self._record.asked(payload)
+        super().sendMessage(payload, *rest, **options)
+
     def say(self, request_id: str, method: str, **params: Any) -> None:
         request = {"type": "req", "id": request_id, "method": method, "params": params}
-        self._record.asked(request)
         self.sendMessage(json.dumps(request).encode())
 
     async def ask(self, request_id: str, method: str, **params: Any) -> Any:
