@@ -314,11 +314,13 @@ class Stopping(RunnerCase):
 
     def test_who_watches_may_stop_a_run_before_it_starts(self) -> None:
         runs = MemoryRuns([Pause()], reply("2"))
-        runs.runner.start(run_request(key=self.KEY))
+        first = runs.runner.start(run_request(key=self.KEY))
         runs.runner.watch(Run.cancel)
         waiting = runs.runner.start(run_request(key=self.KEY))
         self.failureResultOf(waiting.result(), CancelledRunError)
-        self.assertEqual(len(runs.runner.active()), 1)
+        self.assertEqual(runs.runner.active(), (first,))
+        first.cancel()
+        self.assertEqual(runs.runner.active(), ())
 
     def test_cancelling_a_queued_run_frees_its_place_in_the_queue(self) -> None:
         pause = Pause()
