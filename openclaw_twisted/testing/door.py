@@ -19,6 +19,7 @@ from openclaw_twisted.auth.gate import Gate
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.boundaries import Embedder, Provider, SessionStore
 from openclaw_twisted.config.parse import parse
+from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.agent_runs import AgentRuns
 from openclaw_twisted.http.app import Application
@@ -61,18 +62,9 @@ class LoopbackDoor:
         store: SessionStore | None = None,
     ) -> None:
         reactor = real_reactor()
-        auth = {
-            "gateway": {
-                "auth": {"token": self.TOKEN},
-                "http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}},
-            }
-        }
-        defaults = {"agents": {"defaults": {"model": "scripted/m"}}}
-        text = msgspec.json.encode(_merged(_merged(auth, defaults), settings or {})).decode()
-        self.settings = parse(text, {}).settings
+        self.settings = _opened(self.TOKEN, settings or {})
         self.failing: list[str] = []
         self.websockets = 0
-        gateway = self.settings.gateway
         self.directory = Directory(
             self.settings.agents, state_dir=Path("/nonexistent"), home=Path("/nonexistent")
         )
@@ -86,25 +78,7 @@ class LoopbackDoor:
             store=store,
         )
         rules = self._doorkeeping(reactor)
-        agent_runs = AgentRuns(
-            self.runs.runner,
-            self.directory,
-            gateway,
-            clock=reactor,
-            repeats=Repeats(
-                reactor,
-                keep_seconds=gateway.limits.idempotency_seconds,
-                max_kept=gateway.limits.max_idempotency_keys,
-            ),
-            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
-        )
-        endpoints = Endpoints(
-            chat=self._chat(reactor, agent_runs),
-            responses=self._responses(reactor, agent_runs),
-            embeddings=EmbeddingsEndpoint(embedder),
-            metrics=Scrape(self.metrics.registry),
-            ready=Ready(lambda: self.failing, rules),
-        )
+        endpoints = self._endpoints(reactor, rules, embedder)
         application = Application(routes(self.settings, self.directory, endpoints))
         self.routes = application.routes
         self.site = GatewaySite(
@@ -112,7 +86,7 @@ class LoopbackDoor:
             websocket=Resource(),
             admission=Admission(rules, application.matcher, application.routes),
             clock=clock if clock is not None else reactor,
-            settings=gateway,
+            settings=self.settings.gateway,
             websockets=lambda: self.websockets,
             observe=self.metrics.http_answered,
             dropped=self.metrics.connection_dropped,
@@ -134,6 +108,31 @@ class LoopbackDoor:
     def port(self) -> int:
         """The port in use."""
         return int(self._port.getHost().port)
+
+    def _endpoints(self, clock: IReactorTime, rules: Doorkeeping, embedder: Embedder | None) -> Endpoints:
+        agent_runs = self._agent_runs(clock)
+        return Endpoints(
+            chat=self._chat(clock, agent_runs),
+            responses=self._responses(clock, agent_runs),
+            embeddings=EmbeddingsEndpoint(embedder),
+            metrics=Scrape(self.metrics.registry),
+            ready=Ready(lambda: self.failing, rules),
+        )
+
+    def _agent_runs(self, clock: IReactorTime) -> AgentRuns:
+        gateway = self.settings.gateway
+        return AgentRuns(
+            self.runs.runner,
+            self.directory,
+            gateway,
+            clock=clock,
+            repeats=Repeats(
+                clock,
+                keep_seconds=gateway.limits.idempotency_seconds,
+                max_kept=gateway.limits.max_idempotency_keys,
+            ),
+            timeout_seconds=self.settings.agents.defaults.timeout_seconds,
+        )
 
     def _chat(self, clock: IReactorTime, runs: AgentRuns) -> ChatCompletions:
         limits = limits_of(self.settings.gateway.http.endpoints.chat_completions)
@@ -177,6 +176,16 @@ class LoopbackDoor:
         """Give the port back and drop every connection."""
         await maybeDeferred(self._port.stopListening)
         await self.site.drop_connections()
+
+
+def _opened(token: str, settings: Mapping[str, Any]) -> Settings:
+    """Return settings that let in who knows the token, with what is given laid over them."""
+    endpoints = {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}
+    ours = {
+        "gateway": {"auth": {"token": token}, "http": {"endpoints": endpoints}},
+        "agents": {"defaults": {"model": "scripted/m"}},
+    }
+    return parse(msgspec.json.encode(_merged(ours, settings)).decode(), {}).settings
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
