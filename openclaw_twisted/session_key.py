@@ -7,10 +7,10 @@ agent: `raycast:chat:1` said to agent `main` means `agent:main:raycast:chat:1`. 
 
 from __future__ import annotations
 
-import uuid
 from typing import NamedTuple
 
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.ordered_id import new_id
 
 __all__ = [
     "MAX_LENGTH",
@@ -74,12 +74,12 @@ def parse(text: str, agent_id: str) -> SessionKey:
 
 def stateless(agent_id: str) -> SessionKey:
     """Return the key of a session that lasts for one request."""
-    return SessionKey(agent_id, f"{_STATELESS}{uuid.uuid4()}")
+    return SessionKey(agent_id, f"{_STATELESS}{new_id()}")
 
 
 def for_response(agent_id: str) -> SessionKey:
     """Return the key of a new conversation that is continued by the ids of its responses."""
-    return SessionKey(agent_id, f"{RESPONSE}{uuid.uuid4()}")
+    return SessionKey(agent_id, f"{RESPONSE}{new_id()}")
 
 
 def for_user(agent_id: str, user: str) -> SessionKey:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
-
 import msgspec
 
 from openclaw_twisted.boundaries import Claim, Sampling
 from openclaw_twisted.content import Message, ToolSpec
+from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.session_key import SessionKey
 
 __all__ = ["RunRequest", "new_run_id"]
@@ -41,4 +40,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def new_run_id() -> str:
     """Return a fresh run id, a UUID as text."""
-    return str(uuid.uuid4())
+    return new_id()

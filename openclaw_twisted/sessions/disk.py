@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -52,12 +52,22 @@ class DiskWatch:
         """Return the same write, watched."""
         return writing.addErrback(self._failed)
 
+    def follow_all(self, writing: Deferred[list[Any]]) -> Deferred[list[Any]]:
+        """Return the same writes, each of which has an outcome of its own, watched."""
+        return writing.addCallback(self._looked_at)
+
     def stop(self) -> None:
         """Try no more."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _looked_at(self, outcomes: list[Any]) -> list[Any]:
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                self._failed(outcome)
+        return outcomes
 
     def _failed(self, failure: Failure) -> Failure:
         if self.works and _is_of_the_disk(failure):

@@ -8,12 +8,13 @@ first, so that a slow disk costs records and not memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from openclaw_twisted.boundaries import TurnRecord
 from openclaw_twisted.content import size_of
@@ -41,11 +42,11 @@ class Clock(Protocol):
 
 
 class Notes:
-    """The turns that wait; `write` starts to write one and its Deferred fires when that is done or failed."""
+    """The turns that wait; `write` starts to write some, its Deferred fires with what became of each."""
 
     _log = Logger()
 
-    def __init__(self, clock: Clock, write: Callable[[TurnRecord], Deferred[None]]) -> None:
+    def __init__(self, clock: Clock, write: Callable[[Sequence[TurnRecord]], Deferred[list[Any]]]) -> None:
         self._clock = clock
         self._write = write
         self._waiting: deque[tuple[TurnRecord, int]] = deque()
@@ -97,12 +98,11 @@ class Notes:
     def _write_some(self) -> None:
         count = min(len(self._waiting), _MAX_WRITE)
         self._writing = True
-        written = DeferredList([self._write(self._take()) for _ in range(count)], consumeErrors=True)
-        written.addCallback(self._written)
+        self._write([self._take() for _ in range(count)]).addCallback(self._written)
 
-    def _written(self, outcomes: list[tuple[bool, Any]]) -> None:
+    def _written(self, outcomes: list[Any]) -> None:
         self._writing = False
-        failures = [failure for success, failure in outcomes if not success]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         if failures:
             self.lose(failures[-1].getErrorMessage(), len(failures))
         if len(self._waiting) >= _MAX_WRITE:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from openclaw_twisted.boundaries import Claim, Recollection, RunRecord, StoredMessage, TurnRecord
 from openclaw_twisted.content import Message, Usage
+from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.sessions.turns import (
     ClaimLimits,
     changed_at,
@@ -224,7 +224,7 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
         run.session_key,
         run.agent_id,
         stateless,
-        str(uuid.uuid4()),
+        new_id(),
         run.started_at,
         run.started_at,
         at,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from openclaw_twisted.boundaries import (
@@ -259,10 +259,13 @@ class SqliteStore:
             except BaseException:  # cancelled included: the lock goes with the writer
                 await writer.stop()
                 raise
-        record = partial(rows.record, limits=self._claims)
         disk = DiskWatch(self._reactor, self._path, writer.submit)
-        notes = Notes(self._reactor, lambda turn: disk.follow(writer.submit(partial(record, turn=turn))))
-        return _Open(writer, reader, notes, disk)
+
+        def write(turns: Sequence[TurnRecord]) -> Deferred[list[Any]]:
+            calls = [partial(rows.record, turn=turn, limits=self._claims) for turn in turns]
+            return disk.follow_all(writer.submit_all(calls))
+
+        return _Open(writer, reader, Notes(self._reactor, write), disk)
 
     async def _write(self, call: Callable[[Connection], T]) -> T:
         state = self._opened()

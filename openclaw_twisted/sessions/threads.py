@@ -3,7 +3,8 @@
 The theory: SQLite blocks, so the reactor never touches it. Callers leave jobs in a queue. The thread
 takes whatever waits there, does it as one batch, and wakes the reactor once for the whole batch. While
 one batch is on its way to the disk the next one gathers, so many commits share one fsync when there
-are many, and a lone commit waits for nobody. Jobs are done in the order in which they were left.
+are many, and a lone commit waits for nobody. Jobs are done in the order in which they were left. Whoever has
+several at once leaves them together: each lone one may wake the thread.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from sqlite3 import Connection
 from typing import Any, Protocol, TypeVar
@@ -37,10 +38,9 @@ class FromThreads(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One call that wants the connection, and the Deferred that waits for its outcome."""
+    """One call that wants the connection, and its outcome: what it returned, or its `Failure`."""
 
     call: Callable[[Connection], Any]
-    done: Deferred[Any] = field(default_factory=Deferred)
     outcome: Any = None
 
     def run(self, connection: Connection) -> bool:
@@ -51,6 +51,14 @@ class Job:
             self.outcome = Failure()
             return False
         return True
+
+
+@dataclass(slots=True, eq=False)
+class _Errand:
+    """Jobs that were left together, and the Deferred that waits for the outcome of all of them."""
+
+    jobs: Sequence[Job]
+    done: Deferred[list[Any]]
 
 
 class ConnectionThread:
@@ -72,7 +80,7 @@ class ConnectionThread:
         self._connect = connect
         self._work = work
         self._disconnect = disconnect
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Errand | None] = SimpleQueue()
         self._started: Deferred[None] = Deferred()
         self._stopped: Deferred[None] = Deferred()
         # A daemon, so that a process that ends without `stop` does not hang; SQLite survives being killed.
@@ -89,9 +97,13 @@ class ConnectionThread:
 
     def submit(self, call: Callable[[Connection], T]) -> Deferred[T]:
         """Queue a call; the Deferred fires with its outcome. Cancelling drops the outcome, not the call."""
-        job = Job(call)
-        self._queue.put(job)
-        return job.done
+        return self.submit_all((call,)).addCallback(_only_one)
+
+    def submit_all(self, calls: Sequence[Callable[[Connection], object]]) -> Deferred[list[Any]]:
+        """Queue calls together; the Deferred fires with their outcomes, a `Failure` for each that failed."""
+        done: Deferred[list[Any]] = Deferred()
+        self._queue.put(_Errand([Job(call) for call in calls], done))
+        return done
 
     def stop(self) -> Deferred[None]:
         """Do what is queued, disconnect and end the thread; the Deferred fires when it is gone."""
@@ -109,23 +121,23 @@ class ConnectionThread:
         while going_on:
             batch, going_on = self._next_batch()
             if batch:
-                self._work(connection, batch)
+                self._work(connection, [job for errand in batch for job in errand.jobs])
                 self._reactor.callFromThread(_answer, batch)
         try:
             self._disconnect(connection)
         finally:
             self._reactor.callFromThread(self._ended, None)
 
-    def _next_batch(self) -> tuple[list[Job], bool]:
-        """Wait for a job, take what else is there, and say whether to go on after it."""
-        batch: list[Job] = []
-        job = self._queue.get()
-        while job is not None:
-            batch.append(job)
+    def _next_batch(self) -> tuple[list[_Errand], bool]:
+        """Wait for an errand, take what else is there, and say whether to go on after it."""
+        batch: list[_Errand] = []
+        errand = self._queue.get()
+        while errand is not None:
+            batch.append(errand)
             if len(batch) == MAX_BATCH:
                 return batch, True
             try:
-                job = self._queue.get_nowait()
+                errand = self._queue.get_nowait()
             except Empty:
                 return batch, True
         return batch, False
@@ -174,9 +186,11 @@ def _undo(connection: Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _answer(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if isinstance(job.outcome, Failure):
-            job.done.errback(job.outcome)
-        else:
-            job.done.callback(job.outcome)
+def _answer(errands: Sequence[_Errand]) -> None:
+    for errand in errands:
+        errand.done.callback([job.outcome for job in errand.jobs])
+
+
+def _only_one(outcomes: list[Any]) -> Any:
+    (outcome,) = outcomes
+    return outcome

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import RunRecord, TurnRecord
@@ -20,21 +24,21 @@ def note(name: str = "n", size: int = 10) -> TurnRecord:
 class NotesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.writes: list[tuple[str, Deferred[None]]] = []
+        self.writes: list[tuple[list[str], Deferred[list[Any]]]] = []
         self.notes = Notes(self.clock, self.write)
 
-    def write(self, turn: TurnRecord) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        self.writes.append((turn.run.session_key, done))
+    def write(self, turns: Sequence[TurnRecord]) -> Deferred[list[Any]]:
+        done: Deferred[list[Any]] = Deferred()
+        self.writes.append(([turn.run.session_key for turn in turns], done))
         return done
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.writes]
+        return [name for names, _ in self.writes for name in names]
 
     def finish(self) -> None:
         writes, self.writes = self.writes, []
-        for _, done in writes:
-            done.callback(None)
+        for names, done in writes:
+            done.callback([None] * len(names))
 
     def test_notes_are_gathered_for_a_moment(self):
         self.notes.add(note("a"))
@@ -65,7 +69,7 @@ class NotesTests(SynchronousTestCase):
         self.clock.advance(1)
         parts = []
         while self.writes:
-            parts.append(len(self.writes))
+            parts.append(len(self.names()))
             self.finish()
             self.clock.advance(1 if len(parts) == 2 else 0)
         self.assertEqual(parts, [128, 128, 44])
@@ -110,11 +114,9 @@ class NotesTests(SynchronousTestCase):
         self.notes.add(note("b"))
         self.notes.add(note("c"))
         self.clock.advance(1)
-        (_, first), (_, second), (_, third) = self.writes
+        ((_, done),) = self.writes
         with capturedLogs() as logged:
-            first.errback(OSError("disk is full"))
-            second.callback(None)
-            third.errback(OSError("disk is full"))
+            done.callback([Failure(OSError("disk is full")), None, Failure(OSError("disk is full"))])
         self.assertEqual([(event["count"], event["reason"]) for event in logged], [(2, "disk is full")])
 
     def test_closing_writes_everything_at_once(self):
@@ -123,6 +125,6 @@ class NotesTests(SynchronousTestCase):
         for number in range(300):
             self.notes.add(note(f"{number}"))
         self.notes.close()
-        self.assertEqual(len(self.writes), 301)
+        self.assertEqual(len(self.names()), 301)
         self.finish()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -158,6 +158,14 @@ class ConnectionThreadTests(SynchronousTestCase):
         self.assertEqual((self.batches, self.reactor.wakeups), ([1, 100], 2))
         self.reactor.result_of(thread.stop())
 
+    def test_calls_that_are_left_together_are_one_batch_and_have_an_outcome_each(self):
+        thread = self.started()
+        calls = thread.submit_all([partial(divide_by, n) for n in (1, 0, -1)])
+        first, second, third = self.reactor.result_of(calls)
+        self.assertEqual((first, second.type, third), (1, ZeroDivisionError, -1))
+        self.assertEqual(self.batches, [3])
+        self.reactor.result_of(thread.stop())
+
     def test_a_batch_has_a_limit(self):
         thread = self.thread()
         calls = [thread.submit(lambda _: None) for _ in range(MAX_BATCH + 3)]
