@@ -25,10 +25,13 @@ from urllib.parse import urlsplit
 import msgspec
 from load import Load, Peer, Tally
 from processes import TOKEN, Child, cpu_seconds, free_port, gateway_command, resident_bytes
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 from websockets_load import idle_websockets, websocket_calls
 
 HISTORY_TURNS = 25
+SETTLING_SECONDS = 1.0
+"""After this a gateway that is ready has its threads, and has given back what starting took."""
+
 GATEWAY_CORE, OTHER_CORE = 0, 1
 MODEL_HEADER = "x-openclaw-model"
 DIRECT = {"plain", "plain-alone"}
@@ -207,6 +210,7 @@ async def _our_gateway(reactor: Any, upstream_port: int, only: set[str], scale: 
         gateway = Child(reactor, command, core=GATEWAY_CORE, word="curl", environ=environ)
         try:
             await gateway.ready
+            await deferLater(reactor, SETTLING_SECONDS)
             idle = Row(name="idle", kib_each=resident_bytes(gateway.pid) / 1024)
             print(_line(idle))
             peer = Peer("127.0.0.1", port, TOKEN, "openclaw")

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,11 @@ from openclaw_twisted.http.agent_runs import AgentRuns
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
 from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
+from openclaw_twisted.http.endpoint import Endpoint, at_first_use
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
-from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.metrics import Scrape
-from openclaw_twisted.http.response_chain import ResponseChain
-from openclaw_twisted.http.responses import Responses, response_limits
+from openclaw_twisted.http.response_limits import response_limits
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.catalog import Catalog
@@ -60,7 +60,7 @@ from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.opening import SessionRules
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.runner import Abilities, Runner
-from openclaw_twisted.ws.families import Behind
+from openclaw_twisted.ws.behind import Behind
 
 __all__ = ["Lasting", "Wiring"]
 
@@ -191,22 +191,31 @@ class Wiring:
             repeats=lasting.repeats,
             timeout_seconds=self.settings.agents.defaults.timeout_seconds,
         )
+        images = ImageFetcher(reactor, response_limits(gateway.http.endpoints))
         return Endpoints(
             chat=ChatCompletions(
                 runs=runs,
                 images=ImageFetcher(reactor, limits_of(gateway.http.endpoints.chat_completions)),
                 now=time.time,
             ),
-            responses=Responses(
-                runs=runs,
-                chain=ResponseChain(lasting.store, runner),
-                references=ItemReferences(lasting.store),
-                images=ImageFetcher(reactor, response_limits(gateway.http.endpoints)),
-                now=time.time,
-            ),
+            responses=at_first_use(partial(self._responses, runner, runs, images)),
             embeddings=EmbeddingsEndpoint(self._embedder()),
             metrics=Scrape(lasting.metrics.registry),
             ready=Ready(lasting.failing, self.rules),
+        )
+
+    def _responses(self, runner: Runner, runs: AgentRuns, images: ImageFetcher) -> Endpoint:
+        from openclaw_twisted.http.item_references import ItemReferences
+        from openclaw_twisted.http.response_chain import ResponseChain
+        from openclaw_twisted.http.responses import Responses
+
+        store = self._lasting.store
+        return Responses(
+            runs=runs,
+            chain=ResponseChain(store, runner),
+            references=ItemReferences(store),
+            images=images,
+            now=time.time,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "ErrorDetails",
     "Reply",
     "answer",
+    "at_first_use",
     "error_body",
     "error_reply",
     "json_reply",
@@ -109,6 +111,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 Endpoint = Callable[[Call], Awaitable[Reply | None]]
 """Answers a call; None says that it has written its answer itself."""
+
+
+def at_first_use(make: Callable[[], Endpoint]) -> Endpoint:
+    """Return an endpoint that `make` loads and puts together when it is first asked: most are by few."""
+    made = cache(make)
+
+    async def called(call: Call) -> Reply | None:
+        return await made()(call)
+
+    return called
 
 
 async def answer(endpoint: Endpoint, call: Call) -> None:

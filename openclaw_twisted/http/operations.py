@@ -25,12 +25,10 @@ from openclaw_twisted.http.repetition import MAX_KEY_CHARACTERS, RETRY_COUNT
 from openclaw_twisted.http.responses_answer import ResponseOut
 from openclaw_twisted.http.responses_events import RESPONSE_EVENTS
 from openclaw_twisted.http.responses_request import ResponsesRequest
+from openclaw_twisted.http.switches import CHAT_SWITCH, RESPONSES_SWITCH
 from openclaw_twisted.session_key import MAX_LENGTH
 
-__all__ = ["CHAT_SWITCH", "OPERATIONS", "RESPONSES_SWITCH", "Header", "Operation"]
-
-CHAT_SWITCH = "gateway.http.endpoints.chatCompletions.enabled"
-RESPONSES_SWITCH = "gateway.http.endpoints.responses.enabled"
+__all__ = ["OPERATIONS", "Header", "Operation"]
 
 
 @dataclass(frozen=True, kw_only=True)

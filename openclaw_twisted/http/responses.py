@@ -7,21 +7,17 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from openclaw_twisted.config.settings import EndpointsSettings
 from openclaw_twisted.http.agent_runs import AgentRuns, end_of
 from openclaw_twisted.http.endpoint import Call, Reply
 from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.item_references import ItemReferences
-from openclaw_twisted.http.parts import ContentLimits
 from openclaw_twisted.http.response_chain import ResponseChain
 from openclaw_twisted.http.responses_answer import new_response
 from openclaw_twisted.http.responses_conversation import conversation_of
 from openclaw_twisted.http.responses_request import REFERENCE, ResponsesRequest, parse
 from openclaw_twisted.http.responses_stream import ResponseEncoder, whole_response
 
-__all__ = ["Responses", "response_limits"]
-
-IMAGES_KEY = "gateway.http.endpoints.responses.images"
+__all__ = ["Responses"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +54,3 @@ class Responses:
         if isinstance(asked.input, str) or not any(item.type == REFERENCE for item in asked.input):
             return asked
         return replace(asked, input=await self.references.resolve(asked.input))
-
-
-def response_limits(settings: EndpointsSettings) -> ContentLimits:
-    """Return what the settings allow a request to bring; how many images stands with the chat endpoint's."""
-    return ContentLimits(
-        settings.responses.images,
-        max_images=settings.chat_completions.max_image_parts,
-        max_total_bytes=settings.chat_completions.max_total_image_bytes,
-        max_links=settings.responses.max_url_parts,
-        key=IMAGES_KEY,
-        param="input",
-    )

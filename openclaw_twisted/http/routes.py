@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.http.app import Route
-from openclaw_twisted.http.endpoint import Endpoint
+from openclaw_twisted.http.endpoint import Endpoint, at_first_use
 from openclaw_twisted.http.health import Health
 from openclaw_twisted.http.home import Home
 from openclaw_twisted.http.models import ModelList, OneModel
-from openclaw_twisted.http.openapi import Document
-from openclaw_twisted.http.operations import CHAT_SWITCH, RESPONSES_SWITCH
+from openclaw_twisted.http.switches import CHAT_SWITCH, RESPONSES_SWITCH
 
 __all__ = ["Endpoints", "routes"]
 
@@ -61,9 +60,15 @@ def routes(settings: Settings, directory: Directory, endpoints: Endpoints) -> tu
         Route(name="GET /ready", endpoint=endpoints.ready),
         Route(name="GET /readyz", endpoint=endpoints.ready),
         Route(name="GET /metrics", endpoint=endpoints.metrics, open_to_this_machine=settings.metrics.public),
-        Route(name="GET /openapi.json", endpoint=Document()),
+        Route(name="GET /openapi.json", endpoint=at_first_use(_document)),
         Route(name="GET /", endpoint=Home(settings.gateway.http.endpoints)),
     )
+
+
+def _document() -> Endpoint:
+    from openclaw_twisted.http.openapi import Document
+
+    return Document()
 
 
 def _off(switch: str, enabled: bool) -> str | None:

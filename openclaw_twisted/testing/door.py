@@ -31,7 +31,8 @@ from openclaw_twisted.http.item_references import ItemReferences
 from openclaw_twisted.http.metrics import Scrape
 from openclaw_twisted.http.public_addresses import IPAddress
 from openclaw_twisted.http.response_chain import ResponseChain
-from openclaw_twisted.http.responses import Responses, response_limits
+from openclaw_twisted.http.response_limits import response_limits
+from openclaw_twisted.http.responses import Responses
 from openclaw_twisted.http.routes import Endpoints, routes
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.runs.repeats import Repeats

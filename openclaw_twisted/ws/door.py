@@ -14,12 +14,12 @@ from twisted.web.resource import IResource
 from openclaw_twisted import __version__
 from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
+from openclaw_twisted.ws.behind import Behind, new_ledgers
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.event_payloads import Shutdown
-from openclaw_twisted.ws.families import Behind, every_method, new_ledgers
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
 from openclaw_twisted.ws.lobby import Lobby, Place
@@ -69,7 +69,6 @@ class WebSocketDoor:
             now=behind.now,
             tick_seconds=limits.tick_seconds,
         )
-        self._dispatcher = Dispatcher(())
         lobby = Lobby(
             places=limits.max_unauthenticated_websockets,
             places_per_network=limits.max_unauthenticated_websockets_per_address,
@@ -96,7 +95,9 @@ class WebSocketDoor:
             uptime_seconds=lambda: self._clock.seconds() - self._started_at,
         )
         self._news.shown = behind.shown
-        self._dispatcher.take(every_method(self._clock, behind, self._ledgers, self._presence, self._pulse))
+        self._behind = behind
+        if "_dispatcher" in vars(self):
+            self._dispatcher.take(self._every_method())
 
     @property
     def resource(self) -> IResource:
@@ -160,6 +161,15 @@ class WebSocketDoor:
         from openclaw_twisted.ws.protocol import new_factory
 
         return new_factory(self._clock, self._limits)
+
+    @cached_property
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._every_method())
+
+    def _every_method(self) -> tuple[Method[Any], ...]:
+        from openclaw_twisted.ws.families import every_method  # a megabyte; nobody calls before the upgrade
+
+        return every_method(self._clock, self._behind, self._ledgers, self._presence, self._pulse)
 
     def _connect(self, visitor: Visitor, place: Place) -> Connection:
         from openclaw_twisted.ws.protocol import Connection

@@ -1,20 +1,13 @@
-"""Every method that is served, put together from its family."""
+"""Every method that is served, put together from its family; loaded when the first client comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from openclaw_twisted.agents.directory import Directory
-from openclaw_twisted.config.parse import Loaded
-from openclaw_twisted.config.settings import LimitsSettings
-from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.runs.recall import Recall
-from openclaw_twisted.runs.runner import Runner
-from openclaw_twisted.ws.ledger import Ledger
+from openclaw_twisted.ws.behind import Behind, Ledgers
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.methods.agent import AgentMethods
 from openclaw_twisted.ws.methods.agents import agents_methods
@@ -31,51 +24,9 @@ from openclaw_twisted.ws.methods.status import StatusMethods
 from openclaw_twisted.ws.methods.wait import WaitMethods
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.pulse import Pulse
-from openclaw_twisted.ws.session_payloads import Shown
 from openclaw_twisted.ws.starting import Starter
 
-__all__ = ["Behind", "Ledgers", "every_method", "new_ledgers"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ledgers:
-    """What was asked of the methods that start runs; it outlives a change of the settings."""
-
-    agent: Ledger
-    chat: Ledger
-
-
-def new_ledgers(clock: IReactorTime, limits: LimitsSettings) -> Ledgers:
-    """Return empty ledgers."""
-
-    def ledger(method: str) -> Ledger:
-        kept = limits.max_idempotency_keys
-        return Ledger(clock, method, keep_seconds=limits.idempotency_seconds, max_ended=kept)
-
-    return Ledgers(agent=ledger("agent"), chat=ledger("chat.send"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Behind:
-    """What is behind the door: who runs agents, who there is, and what was configured.
-
-    `now` gives seconds since the epoch.
-    """
-
-    runner: Runner
-    directory: Directory
-    loaded: Loaded
-    now: Callable[[], float]
-
-    @property
-    def shown(self) -> Shown:
-        """How sessions are shown."""
-        runner = self.runner
-        return Shown(
-            directory=self.directory,
-            active=lambda: {str(run.request.session_key) for run in runner.active()},
-            context_tokens=ContextWindows(self.loaded.settings.models),
-        )
+__all__ = ["every_method"]
 
 
 def every_method(

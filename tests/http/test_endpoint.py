@@ -1,18 +1,18 @@
 """What becomes of an endpoint with a defect, over a real socket."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Request, Site
 
 from openclaw_twisted.auth.gate import Identity
 from openclaw_twisted.http.app import Application, Route
-from openclaw_twisted.http.endpoint import Call, Reply
+from openclaw_twisted.http.endpoint import Call, Endpoint, Reply, at_first_use
 from openclaw_twisted.testing import real_reactor
 
 
@@ -66,3 +66,24 @@ class Defects(TestCase):
         self.assertFalse(answer.endswith(b"0\r\n\r\n"), answer)
         self.assertNotIn(b"internal_error", answer)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class AtFirstUse(SynchronousTestCase):
+    def test_an_endpoint_is_made_when_it_is_asked_and_once(self) -> None:
+        made: list[Endpoint] = []
+
+        async def answer(call: Call) -> Reply:
+            return Reply(body=call.body)
+
+        def make() -> Endpoint:
+            made.append(answer)
+            return answer
+
+        endpoint = at_first_use(make)
+        self.assertEqual(made, [])
+        for body in (b"one", b"two"):
+            call = Call(request=cast("Request", None), body=body, caller="somebody")
+            answering: Any = endpoint(call)
+            reply: Reply = self.successResultOf(Deferred.fromCoroutine(answering))
+            self.assertEqual(reply.body, body)
+        self.assertEqual(made, [answer])

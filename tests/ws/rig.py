@@ -27,10 +27,10 @@ from openclaw_twisted.http.app import Application
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.testing import MemoryRuns
 from openclaw_twisted.testing.rules import rules_of
+from openclaw_twisted.ws.behind import Behind
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.connect_params import ClientInfo
 from openclaw_twisted.ws.door import WebSocketDoor
-from openclaw_twisted.ws.families import Behind
 from tests.ws.record import Record
 
 TOKEN = "a-token-for-tests-only"
@@ -264,14 +264,15 @@ class Rig:
             gate=Gate(auth, limiter, trusted_proxies=proxies),
         )
         self.tokens = DeviceTokens(None, self.rules.gate.secret_digest)
+        self.behind = Behind(
+            runner=self.runs.runner,
+            directory=directory,
+            loaded=loaded,
+            now=lambda: NOW + self.clock.seconds(),
+        )
         self.door = WebSocketDoor(
             self.clock,
-            behind=Behind(
-                runner=self.runs.runner,
-                directory=directory,
-                loaded=loaded,
-                now=lambda: NOW + self.clock.seconds(),
-            ),
+            behind=self.behind,
             rules=self.rules,
             tokens=self.tokens,
             host="test-machine",

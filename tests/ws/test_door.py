@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from openclaw_twisted.auth.scopes import needed
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE, GOODBYE_SECONDS
 from openclaw_twisted.ws.event_payloads import EVENTS
 from openclaw_twisted.ws.protocol import CLOSE_TIMEOUT_SECONDS
-from tests.ws.rig import CLOSE, RigTestCase, connect_params, masked
+from tests.ws.rig import CLOSE, RigTestCase, connect_params, loaded_of, masked
 
 
 class DoorTests(RigTestCase):
@@ -29,6 +31,19 @@ class DoorTests(RigTestCase):
         self.assertEqual(door.door.connections, 2)
         client.hang_up()
         self.assertEqual(door.door.connections, 1)
+
+
+class TakeTests(RigTestCase):
+    def test_methods_go_by_the_newest_settings_before_and_after_somebody_came(self):
+        door = self.rig()
+        client = None
+        for trigger in ("/first", "/second"):
+            loaded = loaded_of(session={"resetTriggers": [trigger]})
+            door.door.take(replace(door.behind, loaded=loaded), door.rules)
+            client = client or door.client()
+            client.request(trigger, "config.get")
+            config = client.frame()["payload"]["config"]
+            self.assertEqual(config["session"]["resetTriggers"], [trigger])
 
 
 class CloseAllTests(RigTestCase):
