@@ -8,12 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.resource import IResource
+from twisted.web.server import Site
 
 from openclaw_twisted.config.settings import GatewaySettings
 from openclaw_twisted.http.admission import Admission
-from openclaw_twisted.http.connection import Door, GatewayChannel, GatewayRequest, is_upgrade
+from openclaw_twisted.http.connection import Door, GatewayChannel
+from openclaw_twisted.http.request import GatewayRequest
 
 __all__ = ["GatewaySite"]
 
@@ -24,27 +25,6 @@ _COMMON_HEADERS = {
     b"X-Content-Type-Options": b"nosniff",
     b"Referrer-Policy": b"no-referrer",
 }
-
-
-class _Root(Resource):
-    """The only dispatcher: it looks at the Upgrade header and nothing else."""
-
-    isLeaf = False  # noqa: N815 - Twisted's name
-
-    def __init__(self, http: IResource, websocket: IResource) -> None:
-        super().__init__()
-        self.http = http
-        self._websocket = websocket
-
-    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:  # noqa: N802
-        """Return the door for this request."""
-        if is_upgrade(request):
-            request.postpath = []
-            return self._websocket
-        assert request.postpath is not None  # Twisted has split the path before it dispatches
-        assert request.prepath is not None
-        request.postpath.insert(0, request.prepath.pop())
-        return self.http
 
 
 class GatewaySite(Site):
@@ -77,9 +57,8 @@ class GatewaySite(Site):
         self.dropped = dropped
         self._websockets = websockets
         self.limits = settings.limits
-        self._root = _Root(http, websocket)
         super().__init__(
-            self._root,
+            websocket,  # for all that is not answered by `http`: upgrades, whatever their path
             GatewayRequest,
             parsePOSTFormSubmission=False,
             timeout=self.limits.connection_idle_seconds,
@@ -92,7 +71,7 @@ class GatewaySite(Site):
 
     def take(self, http: IResource, admission: Admission, settings: GatewaySettings) -> None:
         """Serve requests like this from now on; those that were admitted before end as they began."""
-        self._root.http = http
+        self.http = http
         self.admission = admission
         self.limits = settings.limits
         self.timeOut = settings.limits.connection_idle_seconds

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from klein import Klein
-from klein.resource import KleinResource
-from twisted.web.server import Request
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
 from werkzeug.routing import MapAdapter
 
 from openclaw_twisted.auth.gate import Identity
 from openclaw_twisted.http.endpoint import Call, Endpoint, answer
 
 __all__ = ["Application", "Route"]
+
+_log = Logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +48,21 @@ class Route:
 
 
 class Known(Protocol):
-    """What a call takes from admission: who asks."""
+    """What a call takes from admission: who asks, and for what."""
 
     @property
     def identity(self) -> Identity:
         """The caller."""
+        ...
+
+    @property
+    def route(self) -> Route:
+        """The route that was matched."""
+        ...
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """What stands in the path where the route's pattern leaves it open."""
         ...
 
 
@@ -67,9 +82,9 @@ class Application:
             self._serve(route)
 
     @property
-    def resource(self) -> KleinResource:
-        """The resource that dispatches to the routes."""
-        return self._klein.resource()
+    def resource(self) -> IResource:
+        """The resource that answers admitted requests."""
+        return _Endpoints(self._klein)
 
     @property
     def matcher(self) -> MapAdapter:
@@ -91,3 +106,38 @@ class Application:
         self._klein.route(route.pattern, methods=[route.method], endpoint=route.name, strict_slashes=False)(
             called
         )
+
+
+class _Endpoints(Resource):
+    """Has Klein call the endpoint of the route that admission has matched.
+
+    Klein's own resource would match the path once more, and look for something to render in what our
+    endpoints return, which is nothing: together that takes longer than everything else before the endpoint.
+    """
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, klein: Klein) -> None:
+        super().__init__()
+        self._klein = klein
+
+    def render(self, request: Request) -> Any:
+        """Begin to answer; a client that hangs up cancels its endpoint."""
+        admitted = cast("Admitting", request).admitted
+        work: Any = self._klein.execute_endpoint(admitted.route.name, request, **admitted.arguments)
+        # An endpoint that wants to hear of the end has asked by now, and hears of it first.
+        end = request.notifyFinish()
+        work.addBoth(_answered, request, end)
+        end.addErrback(lambda _reason: work.cancel())
+        return NOT_DONE_YET
+
+
+def _answered(result: Failure | None, request: Request, end: Deferred[None]) -> None:
+    """Finish an answer, if somebody is there to have it."""
+    if not isinstance(result, Failure):
+        if not end.called:
+            request.finish()
+    elif not end.called:
+        request.processingFailed(result)
+    elif not result.check(CancelledError):
+        _log.failure("defect in {path} after its client had gone", failure=result, path=request.path)

@@ -1,20 +1,13 @@
-"""A client connection and the requests on it, from their first byte to the door that answers them.
+"""A client connection: how a head is read, how long it may take, and how a refusal gets through.
 
-Twisted knows a request when its head is complete (`gotLength`), reads the body, and then dispatches it
-(`process`). Admission sits in the first hook, so a refused caller's body is never kept: a short one is
-read past and answered on the same connection; a long one gets its answer at once, and the connection is
-closed as soon as the client had a chance to read it. (Closing while bytes arrive makes the kernel reset
-the connection, which can destroy the answer on its way.)
+A refused caller's body is never kept: a short one is read past and answered on the same connection; a long
+one gets its answer at once, and the connection is closed as soon as the client had a chance to read it.
+(Closing while bytes arrive makes the kernel reset the connection, which can destroy the answer on its way.)
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
-from io import BytesIO
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
@@ -23,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
-from twisted.web.server import Request
+from twisted.web.resource import IResource
 
 from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.errors import (
@@ -31,33 +24,18 @@ from openclaw_twisted.errors import (
     HeadersTooLargeError,
     InvalidRequestError,
     RequestTimeoutError,
-    TooLargeError,
 )
-from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
-from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply, send
-from openclaw_twisted.http.patience import Patience, Waiting
+from openclaw_twisted.http.admission import Admission
+from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply
+from openclaw_twisted.http.head import plain_fields
+from openclaw_twisted.http.patience import Alarm, Patience, Waiting
+from openclaw_twisted.http.request import NO_ROUTE, new_request_id
 from openclaw_twisted.sending import send_now
 
-__all__ = ["Door", "GatewayChannel", "GatewayRequest", "is_upgrade"]
+__all__ = ["Door", "GatewayChannel"]
 
 LINGER_SECONDS = 2.0
 MAX_LINGER_BYTES = 4 * 1024 * 1024
-
-NO_ROUTE = "none"
-WEBSOCKET = "websocket"
-"""What answers are counted under when no route was matched, and when a WebSocket was refused."""
-
-_SANE_ID = re.compile(rb"[\w.:-]{1,128}")
-
-
-def _new_request_id() -> str:
-    return os.urandom(16).hex()
-
-
-def is_upgrade(request: Request) -> bool:
-    """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
-    asked = request.requestHeaders.getRawHeaders(b"upgrade")
-    return asked is not None and any(protocol.strip().lower() == b"websocket" for protocol in asked)
 
 
 class Door(Protocol):
@@ -93,6 +71,11 @@ class Door(Protocol):
         """What hears why a connection was not kept."""
         ...
 
+    @property
+    def http(self) -> IResource:
+        """What answers admitted requests."""
+        ...
+
     def log(self, request: HTTPRequest) -> None:
         """Count the answer of a request that has come to its end."""
         ...
@@ -106,125 +89,12 @@ class Door(Protocol):
         ...
 
 
-class GatewayRequest(Request):
-    """A request that is admitted or refused before its body arrives."""
-
-    channel: GatewayChannel
-    admitted: Admitted | None = None
-    refused: GatewayError | None = None
-    route_name = NO_ROUTE
-    _answered_early = False
-    _preflight: Mapping[str, str] | None = None
-    _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
-    defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802
-        """Decide on the head alone."""
-        # The base class would spill large bodies to a file, which blocks.
-        self.content = BytesIO()
-        self._room = 0
-        if is_upgrade(self):
-            self.route_name = WEBSOCKET
-            return
-        admission = self.channel.site.admission
-        head = self._head(length)
-        self._cross_origin = admission.cross_origin(self.requestHeaders)
-        try:
-            self._preflight = admission.preflight(head)
-            if self._preflight is None:
-                self.admitted = admission.admit(head)
-        except GatewayError as error:
-            self.refused = error
-            self.route_name = admission.route_name(head) or NO_ROUTE
-            if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
-                self.refuse_now(error)
-        else:
-            if self.admitted is not None:
-                self.route_name = self.admitted.route.name
-                self._room = self.admitted.max_body_bytes
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        """Keep an admitted body within its limit; drop the rest."""
-        if self.admitted is None or self.refused is not None:
-            return
-        self._room -= len(data)
-        if self._room < 0:
-            self.refused = TooLargeError(f"The request body exceeds {self.admitted.max_body_bytes} bytes.")
-            self.refuse_now(self.refused)
-            return
-        super().handleContentChunk(data)
-
-    def process(self) -> None:
-        """Answer a refused request here, hand every other one to its door."""
-        if self._answered_early:  # the rest of its body came with what was too much
-            return
-        self._first_headers()
-        if self.refused is not None:
-            send(self, error_reply(self.refused))
-            self.finish()
-            return
-        if self._preflight is not None:
-            send(self, Reply(status=HTTPStatus.NO_CONTENT, body=b"", headers=self._preflight))
-            self.finish()
-            return
-        channel = self.channel
-        super().process()
-        if channel.transport is None:  # a WebSocket has taken the connection over
-            channel.site.closed(channel)
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the answer; what Twisted asks at each is known after the first of a stream."""
-        if not (self.chunked and data) or self.finished or self._disconnected:
-            super().write(data)
-            return
-        self.sentLength += len(data)
-        self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def refuse_now(self, error: GatewayError) -> None:
-        """Answer before the body is whole, and close the connection."""
-        self._answered_early = True
-        self._first_headers()
-        headers = {
-            name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
-        }
-        headers |= {name.decode(): value.decode() for name, value in self.channel.site.common_headers.items()}
-        self.channel.answer_and_close(error_reply(error), headers, self.route_name)
-
-    def drop(self, reason: str) -> None:
-        """Abort the connection, whatever is still unsent; `reason` is what this is counted under."""
-        self.channel.drop(reason)
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
-        """Count an answer that the client did not wait for."""
-        if self.startedWriting and not self.finished:
-            self.channel.site.log(self)
-        super().connectionLost(reason)
-
-    def _head(self, length: int | None) -> Head:
-        channel = self.channel
-        return Head(
-            method=channel._command,  # noqa: SLF001 - Twisted sets the request's own copies only later
-            path=channel._path,  # noqa: SLF001
-            version=channel._version,  # noqa: SLF001
-            headers=self.requestHeaders,
-            peer=getattr(self.getClientAddress(), "host", ""),
-            length=length,
-            tls=ISSLTransport.providedBy(channel.transport),
-        )
-
-    def _first_headers(self) -> None:
-        given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
-        request_id = given if _SANE_ID.fullmatch(given) else _new_request_id().encode()
-        self.setHeader(b"x-request-id", request_id)
-        for name, value in self._cross_origin.items():
-            self.setHeader(name, value)
-
-
 class GatewayChannel(HTTPChannel):
     """A client connection that can be answered and closed in the middle of a request."""
 
     site: Door
     transport: Any
+    _alarm: Alarm
     _patience: Patience
     _head = b""
     _lingering: IDelayedCall | None = None
@@ -234,6 +104,7 @@ class GatewayChannel(HTTPChannel):
         """Take a connection."""
         self.site.opened(self)
         self._patience = Patience(self.site.limits, self.site.clock.seconds)
+        self._alarm = Alarm(self.site.clock, self.timeoutConnection)
         super().connectionMade()
         self.setTimeout(self._patience.left(Waiting.HEAD))
 
@@ -289,6 +160,17 @@ class GatewayChannel(HTTPChannel):
         self._patience.left(Waiting.NEXT_REQUEST)
         super().requestDone(request)
         self._wait_on()
+
+    def setTimeout(self, period: Any) -> Any:  # noqa: N802
+        """Give the client so many seconds from now, None for ever; return what it had before."""
+        before, self.timeOut = self.timeOut, period
+        self._alarm.set(period)
+        return before
+
+    def resetTimeout(self) -> None:  # noqa: N802
+        """Let the client's time begin anew."""
+        if self._alarm.is_set:
+            self._alarm.set(self.timeOut)
 
     def timeoutConnection(self) -> None:  # noqa: N802
         """Close a connection whose client takes too long; one that has begun to say something hears why."""
@@ -349,8 +231,13 @@ class GatewayChannel(HTTPChannel):
         """Forget the connection."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
-        self.site.closed(self)
+        self.forget()
         super().connectionLost(reason)
+
+    def forget(self) -> None:
+        """Stop counting the connection and its time: it is lost, or no longer HTTP's."""
+        self._alarm.stop()
+        self.site.closed(self)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         """Take a line of the head; none after a refusal, though some may have come with it."""
@@ -359,7 +246,24 @@ class GatewayChannel(HTTPChannel):
         if not self._receivedHeaderSize and len(line) > self.site.limits.max_request_line_bytes:
             self._refuse_head(HeadersTooLargeError("The request line is too long."))
             return
+        begins = line and not self._receivedHeaderSize
         super().lineReceived(line)
+        if begins and self.requests and self._lingering is None and not self.transport.disconnecting:
+            self._take_fields(self.requests[-1])
+
+    def _take_fields(self, request: HTTPRequest) -> None:
+        """Take what is left of a head but its last, empty line, if it is here and plain."""
+        head, end, rest = self._buffer.partition(b"\r\n\r\n")
+        size = self._receivedHeaderSize + len(head)
+        fields = plain_fields(head, self.maxHeaders) if end and size <= self.totalHeadersSize else None
+        if fields is None:
+            return
+        for length in fields.getRawHeaders(b"content-length") or ():
+            self._maybeChooseTransferDecoder(b"Content-Length", length)
+        request.requestHeaders = fields
+        self._receivedHeaderSize = size
+        self._receivedHeaderCount = head.count(b"\n") + 1
+        self._buffer = b"\r\n" + rest
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take a piece of the body; none after a refusal."""
@@ -382,7 +286,7 @@ class GatewayChannel(HTTPChannel):
     def _told(self) -> dict[str, str]:
         """Return the headers of every answer, for one to a head that could not be read to its end."""
         common = {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
-        return {"x-request-id": _new_request_id(), **common}
+        return {"x-request-id": new_request_id(), **common}
 
     def _send100Continue(self) -> None:  # noqa: N802
         if self._lingering is None:

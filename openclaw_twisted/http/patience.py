@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
 from openclaw_twisted.config.settings import LimitsSettings
 
-__all__ = ["Patience", "Waiting"]
+__all__ = ["Alarm", "Patience", "Waiting"]
 
 
 class Waiting(Enum):
@@ -54,3 +56,57 @@ class Patience:
                 if began:
                     self._ends_at = self._now() + limits.body_deadline_seconds
                 return max(min(self._ends_at - self._now(), limits.body_idle_seconds), 0.0)
+
+
+class Alarm:
+    """Calls `ring` at a time that is put off, and called off, with every request.
+
+    The timer behind it stays as it is meanwhile, and looks when it fires whether the time has come. To stop
+    and start a timer for each request would cost more than reading the request's head.
+    """
+
+    def __init__(self, clock: IReactorTime, ring: Callable[[], object]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._due: float | None = None
+        self._timer_at = 0.0
+        self._timer: IDelayedCall | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it is going to ring."""
+        return self._due is not None
+
+    def set(self, seconds: float | None) -> None:
+        """Ring that many seconds from now, whatever was said before; None is never."""
+        if seconds is None:
+            self._due = None
+            return
+        due = self._due = self._clock.seconds() + seconds
+        if self._timer is None:
+            self._start(due, seconds)
+        elif due < self._timer_at:
+            self._timer.cancel()
+            self._start(due, seconds)
+
+    def stop(self) -> None:
+        """Never ring, and leave no timer behind."""
+        self._due = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _start(self, due: float, seconds: float) -> None:
+        self._timer_at = due
+        self._timer = self._clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        left = self._due - self._clock.seconds()
+        if left > 0:
+            self._start(self._due, left)
+            return
+        self._due = None
+        self._ring()

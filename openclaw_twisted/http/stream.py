@@ -3,7 +3,7 @@
 The stream is a producer for the client's connection and a listener on the run's feed. When the client
 reads too slowly, Twisted says pause, the stream pauses its subscription, and with it the run and the
 upstream socket. What the run had said by then is kept as events and encoded when the client goes on, because
-an event is a fraction of its wire form. When the client is gone, Klein cancels the endpoint, which ends the
+an event is a fraction of its wire form. When the client is gone, its endpoint is cancelled, which ends the
 wait in `carry`.
 """
 

@@ -196,6 +196,7 @@ def count_ours() -> Counter[str]:
 PARTS = (
     "openclaw_twisted.http.connection",
     "openclaw_twisted.http.patience",
+    "openclaw_twisted.http.request",
     "openclaw_twisted.http.stream",
     "openclaw_twisted.http.outflow",
     "openclaw_twisted.providers.http_exchange",

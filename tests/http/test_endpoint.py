@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Request, Site
@@ -14,12 +15,6 @@ from openclaw_twisted.auth.gate import Identity
 from openclaw_twisted.http.app import Application, Route
 from openclaw_twisted.http.endpoint import Call, Endpoint, Reply, at_first_use
 from openclaw_twisted.testing import real_reactor
-
-
-class Admitted(Request):
-    """A request as admission leaves it."""
-
-    admitted = SimpleNamespace(identity=Identity("somebody"))
 
 
 class Reader(Protocol):
@@ -38,8 +33,13 @@ class Defects(TestCase):
     timeout = 10
 
     async def ask(self, endpoint: Any) -> bytes:
-        application = Application((Route(name="GET /it", endpoint=endpoint),))
-        port: Any = real_reactor().listenTCP(0, Site(application.resource, Admitted), interface="127.0.0.1")
+        route = Route(name="GET /it", endpoint=endpoint)
+
+        class AdmittedRequest(Request):
+            admitted = SimpleNamespace(identity=Identity("somebody"), route=route, arguments={})
+
+        site = Site(Application((route,)).resource, AdmittedRequest)
+        port: Any = real_reactor().listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         address = TCP4ClientEndpoint(real_reactor(), "127.0.0.1", port.getHost().port)
         reader = await connectProtocol(address, Reader())
@@ -66,6 +66,30 @@ class Defects(TestCase):
         self.assertFalse(answer.endswith(b"0\r\n\r\n"), answer)
         self.assertNotIn(b"internal_error", answer)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_a_cancellation_that_no_client_has_caused_is_a_500(self) -> None:
+        async def cancelled(_call: Call) -> Reply:
+            raise CancelledError
+
+        self.assertIn(b" 500 ", await self.ask(cancelled))
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+
+    async def test_what_nobody_catches_is_logged_though_the_client_has_gone(self) -> None:
+        class Fatal(BaseException):
+            pass
+
+        async def abandoned(call: Call) -> Reply:
+            transport: Any = call.request.transport
+            transport.abortConnection()
+            try:
+                await Deferred()
+            except CancelledError as hung_up:
+                raise Fatal from hung_up
+            raise AssertionError
+
+        await self.ask(abandoned)
+        await deferLater(real_reactor(), 0)
+        self.assertEqual(len(self.flushLoggedErrors(Fatal)), 1)
 
 
 class AtFirstUse(SynchronousTestCase):

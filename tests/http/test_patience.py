@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.settings import LimitsSettings
-from openclaw_twisted.http.patience import Patience, Waiting
+from openclaw_twisted.http.patience import Alarm, Patience, Waiting
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import LoopbackDoor
 from tests.http.test_admission import BODY, Wire, error_in
 
-__all__ = ["InMemory", "OnTheWire", "PatienceTests"]
+__all__ = ["AlarmTests", "InMemory", "OnTheWire", "PatienceTests"]
 
 LIMITS = LimitsSettings(
     header_deadline_seconds=10, body_idle_seconds=15, body_deadline_seconds=40, connection_idle_seconds=75
@@ -50,6 +50,48 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(self.left_after(100, NEXT), 75)
         self.assertEqual(self.left_after(70, HEAD), 10)
         self.assertEqual(self.left_after(1, BODY_OF), 15)
+
+
+class AlarmTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.rang_at: list[float] = []
+        self.alarm = Alarm(self.clock, lambda: self.rang_at.append(self.clock.seconds()))
+
+    def test_the_last_word_counts(self) -> None:
+        self.alarm.set(10)
+        self.clock.advance(9)
+        self.alarm.set(10)
+        self.clock.pump([1] * 30)
+        self.assertEqual((self.rang_at, self.alarm.is_set), ([19], False))
+
+    def test_sooner(self) -> None:
+        self.alarm.set(10)
+        self.alarm.set(3)
+        self.clock.pump([1] * 30)
+        self.assertEqual(self.rang_at, [3])
+
+    def test_called_off_and_on_again(self) -> None:
+        self.alarm.set(10)
+        self.alarm.set(None)
+        self.assertFalse(self.alarm.is_set)
+        self.clock.advance(5)
+        self.alarm.set(2)
+        self.clock.pump([1] * 30)
+        self.assertEqual(self.rang_at, [7])
+
+    def test_called_off_it_rings_never_and_costs_one_timer(self) -> None:
+        for _ in range(3):
+            self.alarm.set(10)
+            self.alarm.set(None)
+            self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(30)
+        self.assertEqual((self.rang_at, self.clock.getDelayedCalls()), ([], []))
+
+    def test_it_leaves_nothing_behind(self) -> None:
+        self.alarm.set(10)
+        self.alarm.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class Pipe(StringTransport):

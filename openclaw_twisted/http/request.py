@@ -1,0 +1,165 @@
+"""A request, from its head to the endpoint that answers it.
+
+Twisted knows a request when its head is complete (`gotLength`), reads the body, and then dispatches it
+(`process`). Admission sits in the first hook, so a refused caller's body is never kept.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from io import BytesIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.interfaces import ISSLTransport
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request, Site
+
+from openclaw_twisted.errors import GatewayError, TooLargeError
+from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admitted, Head
+from openclaw_twisted.http.endpoint import Reply, error_reply, send
+
+if TYPE_CHECKING:
+    from openclaw_twisted.http.connection import GatewayChannel
+
+__all__ = ["NO_ROUTE", "GatewayRequest", "new_request_id"]
+
+NO_ROUTE = "none"
+WEBSOCKET = "websocket"
+"""What answers are counted under when no route was matched, and when a WebSocket was refused."""
+
+_SANE_ID = re.compile(rb"[\w.:-]{1,128}")
+
+
+def new_request_id() -> str:
+    """Return an id for a request that brings none of its own."""
+    return os.urandom(16).hex()
+
+
+def _is_upgrade(request: Request) -> bool:
+    """Tell whether a request asks for a WebSocket; other upgrades (h2c) are ignored, as HTTP allows."""
+    asked = request.requestHeaders.getRawHeaders(b"upgrade")
+    return asked is not None and any(protocol.strip().lower() == b"websocket" for protocol in asked)
+
+
+class GatewayRequest(Request):
+    """A request that is admitted or refused before its body arrives."""
+
+    channel: GatewayChannel
+    admitted: Admitted | None = None
+    refused: GatewayError | None = None
+    route_name = NO_ROUTE
+    _answered_early = False
+    _preflight: Mapping[str, str] | None = None
+    _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
+    defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        """Decide on the head alone."""
+        # The base class would spill large bodies to a file, which blocks.
+        self.content = BytesIO()
+        self._room = 0
+        if _is_upgrade(self):
+            self.route_name = WEBSOCKET
+            return
+        admission = self.channel.site.admission
+        head = self._head(length)
+        self._cross_origin = admission.cross_origin(self.requestHeaders)
+        try:
+            self._preflight = admission.preflight(head)
+            if self._preflight is None:
+                self.admitted = admission.admit(head)
+        except GatewayError as error:
+            self.refused = error
+            self.route_name = admission.route_name(head) or NO_ROUTE
+            if length is None or length > MAX_DISCARDED_BYTES or self.requestHeaders.hasHeader(b"expect"):
+                self.refuse_now(error)
+        else:
+            if self.admitted is not None:
+                self.route_name = self.admitted.route.name
+                self._room = self.admitted.max_body_bytes
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep an admitted body within its limit; drop the rest."""
+        if self.admitted is None or self.refused is not None:
+            return
+        self._room -= len(data)
+        if self._room < 0:
+            self.refused = TooLargeError(f"The request body exceeds {self.admitted.max_body_bytes} bytes.")
+            self.refuse_now(self.refused)
+            return
+        super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """Answer a refused request here, hand every other one to its door."""
+        if self._answered_early:  # the rest of its body came with what was too much
+            return
+        self._first_headers()
+        if self.refused is not None:
+            send(self, error_reply(self.refused))
+            self.finish()
+            return
+        if self._preflight is not None:
+            send(self, Reply(status=HTTPStatus.NO_CONTENT, body=b"", headers=self._preflight))
+            self.finish()
+            return
+        channel = self.channel
+        if self.admitted is not None:
+            self.site = cast("Site", channel.site)
+            self.setHeader(b"date", datetimeToString())
+            self.render(channel.site.http)
+            return
+        super().process()
+        if channel.transport is None:  # a WebSocket has taken the connection over
+            channel.forget()
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer; what Twisted asks at each is known after the first of a stream."""
+        if not (self.chunked and data) or self.finished or self._disconnected:
+            super().write(data)
+            return
+        self.sentLength += len(data)
+        self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def refuse_now(self, error: GatewayError) -> None:
+        """Answer before the body is whole, and close the connection."""
+        self._answered_early = True
+        self._first_headers()
+        headers = {
+            name.decode(): values[-1].decode() for name, values in self.responseHeaders.getAllRawHeaders()
+        }
+        headers |= {name.decode(): value.decode() for name, value in self.channel.site.common_headers.items()}
+        self.channel.answer_and_close(error_reply(error), headers, self.route_name)
+
+    def drop(self, reason: str) -> None:
+        """Abort the connection, whatever is still unsent; `reason` is what this is counted under."""
+        self.channel.drop(reason)
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+        """Count an answer that the client did not wait for."""
+        if self.startedWriting and not self.finished:
+            self.channel.site.log(self)
+        super().connectionLost(reason)
+
+    def _head(self, length: int | None) -> Head:
+        channel = self.channel
+        return Head(
+            method=channel._command,  # noqa: SLF001 - Twisted sets the request's own copies only later
+            path=channel._path,  # noqa: SLF001
+            version=channel._version,  # noqa: SLF001
+            headers=self.requestHeaders,
+            peer=getattr(self.getClientAddress(), "host", ""),
+            length=length,
+            tls=ISSLTransport.providedBy(channel.transport),
+        )
+
+    def _first_headers(self) -> None:
+        given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
+        request_id = given if _SANE_ID.fullmatch(given) else new_request_id().encode()
+        self.setHeader(b"x-request-id", request_id)
+        for name, value in self._cross_origin.items():
+            self.setHeader(name, value)
