@@ -10,8 +10,6 @@ us: `finish` returns the pending data, because several servers omit the blank li
 
 from __future__ import annotations
 
-import re
-
 __all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "comment", "encode"]
 
 DONE = b"data: [DONE]\n\n"
@@ -19,8 +17,6 @@ COMMENT_KEEP_ALIVE = b": keep-alive\n\n"
 
 MAX_EVENT_BYTES = 10 * 1024 * 1024
 
-_PLAIN = re.compile(rb"data: ([^\r\n]*)\n\n")
-_PLAIN_FRAME_BYTES = len(b"data: \n\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -55,10 +51,11 @@ class Decoder:
 
         Raises `EventTooLargeError` when a single event exceeds the limit.
         """
-        if not (self._tail or self._data) and len(chunk) <= self._max_event_bytes:
-            # Nearly always a read brings whole events of one plain line each.
-            events = _PLAIN.findall(chunk)
-            if events and sum(map(len, events)) + len(events) * _PLAIN_FRAME_BYTES == len(chunk):
+        plain = chunk[:6] == b"data: " and chunk[-2:] == b"\n\n" and b"\r" not in chunk
+        if plain and not (self._tail or self._data) and len(chunk) <= self._max_event_bytes:
+            # Nearly always a read brings whole events of one line each.
+            events = chunk[6:-2].split(b"\n\ndata: ")
+            if chunk.count(b"\n") == 2 * len(events):
                 self._at_start = False
                 return events
         if self._tail:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,6 +17,7 @@ from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.scripted import reply
+from openclaw_twisted.providers.upstream import Address
 from openclaw_twisted.testing import real_reactor
 from openclaw_twisted.testing.runs import MemoryRuns, run_request, user
 
@@ -46,7 +47,7 @@ class Deaf:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
-    async def post(self, _url: str, _headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, _address: Address, body: bytes) -> Answer:
         self.bodies.append(body)
         raise UpstreamError("no")
 

@@ -20,7 +20,7 @@ nothing. They are told apart by their position; their text is never logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Literal
@@ -40,7 +40,7 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.circuit import Circuit
 from openclaw_twisted.providers.refusals import retry_after_seconds
-from openclaw_twisted.providers.upstream import Sender
+from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["Access", "Credential", "Outcome", "Standing", "origin_of"]
 
@@ -83,11 +83,19 @@ class Credential:
 class _Key:
     """A credential, and how it does with one model."""
 
-    __slots__ = ("circuit", "credential")
+    __slots__ = ("_asked", "_asked_with_key", "circuit", "credential")
 
     def __init__(self, credential: Credential, *, seconds: Callable[[], float]) -> None:
         self.credential = credential
+        self._asked: Address | None = None
         self.circuit = Circuit(seconds, limit=FAILURES_IN_A_ROW, pause_seconds=FAILURE_PAUSE_SECONDS)
+
+    def to(self, address: Address) -> Address:
+        """Return `address` with the key; a model is asked at one, so that is remembered."""
+        if address is not self._asked:
+            self._asked_with_key = address.carrying(self.credential.headers)
+            self._asked = address
+        return self._asked_with_key
 
     def ready(self) -> bool:
         return self.circuit.ready() and self.credential.circuit.ready()
@@ -137,22 +145,24 @@ class Access:
         """Return how each key stands."""
         return tuple(key.standing() for key in self._keys)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, address: Address, body: bytes) -> Answer:
         """Send `body` with a key that is ready; a refusal is returned only when it is the last key's.
 
         Raises what `Upstream.post` raises, and when no key is ready `UpstreamRateLimitError`,
         `UpstreamOverloadedError` or `UpstreamAuthError`.
         """
-        if not url.startswith(self._inside):
+        if not address.url.startswith(self._inside):
             raise InternalError("A request would have left the address of its provider.")
         ends_at = self._seconds() + BUDGET_SECONDS
         refused: Answer | None = None
-        for at in self._in_turn():
+        for key in self._in_turn():
+            if not key.ready():
+                continue
             if refused is not None:
                 refused.body.drain()
-            answer, outcome = await self._attempt(self._keys[at], url, headers, body)
+            answer, outcome = await self._attempt(key, address, body)
             if outcome not in _NEXT_KEY or self._seconds() >= ends_at:
-                self._current = at
+                self._current = self._keys.index(key)
                 return answer
             refused = answer
         if refused is None:
@@ -162,21 +172,16 @@ class Access:
             raise self._none_ready()
         return refused
 
-    def _in_turn(self) -> Iterator[int]:
-        """Yield the places of the keys that are ready, the one in use first, each once."""
-        count = len(self._keys)
-        for at in range(self._current, self._current + count):
-            if self._keys[at % count].ready():
-                yield at % count
+    def _in_turn(self) -> Sequence[_Key]:
+        """Return the keys, the one in use first."""
+        return self._keys[self._current :] + self._keys[: self._current]
 
-    async def _attempt(
-        self, key: _Key, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Answer, Outcome]:
+    async def _attempt(self, key: _Key, address: Address, body: bytes) -> tuple[Answer, Outcome]:
         credential = key.credential
         probes = [circuit for circuit in (credential.circuit, key.circuit) if circuit.enter()]
         outcome: Outcome = "cancelled"
         try:
-            answer = await self._upstream.post(url, {**headers, **credential.headers}, body)
+            answer = await self._upstream.post(key.to(address), body)
             outcome = _outcome(answer.status)
             if outcome in _NEXT_KEY:
                 self._put_aside(key, answer)
@@ -234,7 +239,7 @@ class Access:
         credential = key.credential
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             credential.circuit.succeeded()
-            key.circuit.rest(retry_after_seconds(answer.header("retry-after")))
+            key.circuit.rest(retry_after_seconds(answer.header(b"retry-after")))
         elif answer.status == HTTPStatus.UNAUTHORIZED:
             credential.circuit.trip()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -13,15 +13,16 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
 
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
+from openclaw_twisted.providers.http_exchange import HttpResponse
 
 __all__ = ["Answer", "Body", "Timeouts"]
 
 HIGH_WATER_BYTES = 16 * 1024
 DRAIN_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Body(TwistedProtocol):
     """An answer's body as bytes to ask for; nobody asking is what stops the socket from being read.
 
-    The silence limit counts only while somebody waits: a slow reader of ours is not a slow upstream.
+    The silence limit counts only while somebody waits: a slow reader of ours is not a slow upstream. One
+    timer does for the whole answer, its head included: it looks, when it fires, how long the silence was.
     """
 
     transport: Any
@@ -48,6 +50,8 @@ class Body(TwistedProtocol):
         self._held = 0
         self._paused = False
         self._waiter: Deferred[bytes] | None = None
+        self._asking: Deferred[Any] | None = None
+        self._late = False
         self._ended: Failure | None = None
         self._began = False
         self._discard = False
@@ -56,6 +60,22 @@ class Body(TwistedProtocol):
         self._timer: IDelayedCall | None = None
         self._watcher: Callable[[UpstreamError | None], object] | None = None
 
+    def expect(self, asking: Deferred[T]) -> Deferred[T]:
+        """Return `asking`, the wait for the answer's head; too long a one fails as `read` does."""
+        self._asking = asking
+        self._arm()
+        return asking.addBoth(self._asked)
+
+    def arrived(self) -> bytes:
+        """Return all that has arrived, `b""` when that is nothing."""
+        if not self._chunks:
+            return b""
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        self._resume()
+        return data
+
     def read(self) -> Deferred[bytes]:
         """Return all that has arrived, or wait for more; `b""` is the end.
 
@@ -63,11 +83,7 @@ class Body(TwistedProtocol):
         upstream was silent too long. Cancelling closes the connection.
         """
         if self._chunks:
-            data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._chunks.clear()
-            self._held = 0
-            self._resume()
-            return succeed(data)
+            return succeed(self.arrived())
         waiter: Deferred[bytes] = Deferred(self._cancelled)
         self._waiter = waiter
         if self._ended is not None:
@@ -75,7 +91,8 @@ class Body(TwistedProtocol):
         else:
             if self._began:
                 self._quiet_since = self._clock.seconds()
-            self._arm()
+            if self._timer is None:
+                self._arm()
         return waiter
 
     def close(self) -> None:
@@ -89,7 +106,7 @@ class Body(TwistedProtocol):
             self._draining = self._discard = True
             self._resume()
             self._disarm()
-            self._timer = self._clock.callLater(DRAIN_SECONDS, self._abort)
+            self._timer = self._clock.callLater(DRAIN_SECONDS, self._drained)
 
     def watch(self, watcher: Callable[[UpstreamError | None], object]) -> None:
         """Tell `watcher`, once, how the body ended: with an error, or well; nothing if we close it."""
@@ -103,7 +120,8 @@ class Body(TwistedProtocol):
             return
         if not self._began:
             self._began = True
-            self._disarm()  # the next wait has another limit
+            if self._timeouts.idle_seconds < self._timeouts.first_byte_seconds:
+                self._disarm()  # the timer would look too late
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(data)
@@ -118,9 +136,21 @@ class Body(TwistedProtocol):
         """Note the end of the body, good or bad."""
         self._disarm()
         self._ended = reason
+        self.transport = None
         self._tell(reason)
         if self._waiter is not None:
             self._conclude(reason)
+
+    def _asked(self, result: T | Failure) -> T | Failure:
+        self._asking = None
+        if isinstance(result, Failure):
+            self._disarm()
+            if self._late:
+                limit = self._timeouts.first_byte_seconds
+                return Failure(
+                    UpstreamTimeoutError(f"{self._name} did not answer within {limit:g} s. Try again.")
+                )
+        return result
 
     def _tell(self, reason: Failure) -> None:
         watcher, self._watcher = self._watcher, None
@@ -129,6 +159,10 @@ class Body(TwistedProtocol):
 
     def _broken_off(self) -> UpstreamError:
         return UpstreamError(f"{self._name} broke off in the middle of its answer. Try again.")
+
+    def _drained(self) -> None:
+        self._timer = None
+        self._abort()
 
     def _abort(self) -> None:
         self._watcher = None
@@ -157,13 +191,15 @@ class Body(TwistedProtocol):
                 self.transport.resumeProducing()
 
     def _arm(self) -> None:
-        # One timer for the whole body: it looks, when it fires, how long the silence really was.
-        if self._timer is None:
-            left = self._quiet_since + self._limit() - self._clock.seconds()
-            self._timer = self._clock.callLater(max(left, 0.0), self._look)
+        left = self._quiet_since + self._limit() - self._clock.seconds()
+        self._timer = self._clock.callLater(max(left, 0.0), self._look)
 
     def _look(self) -> None:
         self._timer = None
+        if self._asking is not None:
+            self._late = True
+            self._asking.cancel()
+            return
         if self._waiter is None:
             return
         if self._quiet_since + self._limit() > self._clock.seconds():
@@ -182,7 +218,7 @@ class Body(TwistedProtocol):
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
+        if timer is not None:
             timer.cancel()
 
 
@@ -196,16 +232,11 @@ class Answer:
     `secrets` are the values of the headers that the request carried: texts not to be passed on.
     """
 
-    def __init__(self, response: IResponse, body: Body, *, secrets: tuple[str, ...] = ()) -> None:
-        self.status: int = response.code
-        self._headers: Headers = response.headers
+    def __init__(self, response: HttpResponse, body: Body, *, secrets: tuple[str, ...] = ()) -> None:
+        self.status = response.status
+        self.header = response.header
         self.body = body
         self.secrets = secrets
-
-    def header(self, name: str) -> str | None:
-        """Return the last value of a header, or None."""
-        values = self._headers.getRawHeaders(name)
-        return values[-1] if values else None
 
     async def read_at_most(self, limit_bytes: int) -> bytes:
         """Return the body's first `limit_bytes`; the connection is closed if there is more."""

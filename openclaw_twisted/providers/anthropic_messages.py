@@ -30,7 +30,7 @@ from openclaw_twisted.providers.anthropic_thinking import think
 from openclaw_twisted.providers.anthropic_tools import offer_tools
 from openclaw_twisted.providers.claude_models import Claude, claude
 from openclaw_twisted.providers.streamed import streamed
-from openclaw_twisted.providers.upstream import Sender
+from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["DEFAULT_MAX_TOKENS", "VERSION", "AnthropicMessages", "messages_url", "request_body"]
 
@@ -63,10 +63,9 @@ class AnthropicMessages:
         self._apart = apart or Apart()
         self._upstream = upstream
         self._name = name
-        self._url = messages_url(base_url)
-        self._headers = {"anthropic-version": VERSION, **headers}
+        self._address = Address(messages_url(base_url), {"anthropic-version": VERSION, **headers})
         self._settings = settings
-        self._at_home = urlsplit(self._url).hostname == _HOST
+        self._at_home = urlsplit(base_url).hostname == _HOST
 
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
@@ -79,7 +78,7 @@ class AnthropicMessages:
         written = partial(request_body, request, self._settings, at_home=self._at_home)
         large = self._apart.is_large(request.messages)
         body = await self._apart.do(written) if large else written()
-        return await self._upstream.post(self._url, self._headers, body)
+        return await self._upstream.post(self._address, body)
 
 
 def messages_url(base_url: str) -> str:

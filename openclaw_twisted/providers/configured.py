@@ -158,7 +158,7 @@ class _Way:
         sampling = self._sampling(request.sampling)
         if self.blind is not None:
             request = text_only(request, self.blind)
-        return replace(request, sampling=sampling)
+        return request if sampling is request.sampling else replace(request, sampling=sampling)
 
     def _sampling(self, asked: Sampling) -> Sampling:
         sampling = with_defaults(asked, self.params)
@@ -166,6 +166,8 @@ class _Way:
         limit = sampling.max_tokens
         if self.max_tokens is not None:
             limit = min(limit or self.max_tokens, self.max_tokens)
+        if effort == sampling.reasoning_effort and limit == sampling.max_tokens:
+            return sampling
         return replace(sampling, reasoning_effort=effort, max_tokens=limit)
 
 
@@ -341,13 +343,12 @@ def _api(  # noqa: PLR0913 - what an API is asked with
             f'Provider {provider_id} speaks "{api}", which this gateway does not yet. '
             f'Use its OpenAI-compatible address, with models.providers.{provider_id}.api "{OPENAI}".'
         )
-    compat = compat_of(model.compat, base_url)
     return OpenAICompletions(
         access,
         name=provider_id,
         base_url=base_url,
         headers=_headers(given, model),
-        compat=lambda _model: compat,
+        compat=compat_of(model.compat, base_url),
         apart=apart,
     )
 

@@ -88,7 +88,9 @@ class Failover:
         models = [request.model, *request.fallbacks]
         tries, ends_at = 1, self._begin(models[0])
         while True:
-            question = msgspec.structs.replace(request, model=models[0], fallbacks=())
+            question = request
+            if request.fallbacks:
+                question = msgspec.structs.replace(request, model=models[0], fallbacks=())
             answered = False
             try:
                 async with aclosing(self._catalog.respond(question)) as answer:
@@ -120,7 +122,8 @@ class Failover:
         return self._clock.seconds() + BUDGET_SECONDS
 
     def _answering(self, model: str, tries: int, asked_for: str) -> ModelAnswering:
-        name, first = self._catalog.full_name(model), self._catalog.full_name(asked_for)
+        name = self._catalog.full_name(model)
+        first = name if model == asked_for else self._catalog.full_name(asked_for)
         return ModelAnswering(name, tries, first if name != first else None)
 
     def _then(

@@ -1,7 +1,8 @@
-"""An agent for many short requests to few origins, with the connections that it keeps open.
+"""An agent for many requests to few origins, with the connections that it keeps open.
 
-It is an `IAgent`, so treq stands on it as it stands on Twisted's own. Twisted's makes an endpoint for each
-request, even when it has a connection, and takes an answer apart in Python; that was most of the CPU time of
+It is no `IAgent`: that is told the URL and the headers of each request anew. Here they are the same for many
+requests, so they are encoded once (`RequestHead`). Twisted's agent also makes an endpoint for each request,
+even when it has a connection, and takes an answer apart in Python. Together that was most of the CPU time of
 a request through this gateway (docs/benchmarks has the figures).
 """
 
@@ -19,11 +20,10 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactor
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseNeverReceived
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
-from openclaw_twisted.providers.http_exchange import Exchange, HttpRequest, Origin
+from openclaw_twisted.providers.http_exchange import Exchange, HttpResponse, Origin, RequestHead
 from openclaw_twisted.providers.transport import FindProxy
 from openclaw_twisted.providers.tunnel import Proxy, Tunnel
 
@@ -72,7 +72,6 @@ class Ways:
         return HostnameEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
 
 
-@implementer(IAgent)
 class HttpAgent:
     """Sends requests; keeps at most `keep_at_most` idle connections to each origin, for `keep_seconds`.
 
@@ -93,25 +92,18 @@ class HttpAgent:
         self._empty: Deferred[None] | None = None
         self._closing = False
 
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - the interface's name
-    ) -> Deferred[IResponse]:
+    def send(self, head: RequestHead, body: bytes) -> Deferred[HttpResponse]:
         """Send a request; fires with the response when its head is here.
 
         Fails as connecting does, or with `ResponseNeverReceived` or `ResponseFailed`. Cancelling closes the
         connection.
         """
-        asked = HttpRequest(method, uri, headers or Headers(), bodyProducer)
-        idle = self._idle.get(asked.origin)
+        idle = self._idle.get(head.origin)
         if idle:
             # The one that was used last is the least likely to be closed by its server just now.
-            asking: Deferred[Any] = idle.pop().ask(asked)
-            return asking.addErrback(self._ask_anew, asked)
-        return self._connect(asked)
+            asking: Deferred[Any] = idle.pop().ask(head.with_body(body))
+            return asking.addErrback(self._ask_anew, head, body)
+        return self._connect(head, body)
 
     @property
     def connections(self) -> int:
@@ -144,24 +136,26 @@ class HttpAgent:
         self._open.add(exchange)
         return exchange
 
-    def _connect(self, asked: HttpRequest) -> Deferred[IResponse]:
-        connecting: Deferred[Any] = self._way(asked).connect(_Connections(self, asked.origin))
-        return connecting.addCallback(lambda exchange: exchange.ask(asked))
+    def _connect(self, head: RequestHead, body: bytes) -> Deferred[HttpResponse]:
+        connecting: Deferred[Any] = self._way(head).connect(_Connections(self, head.origin))
+        return connecting.addCallback(lambda exchange: exchange.ask(head.with_body(body)))
 
-    def _ask_anew(self, failure: Failure, asked: HttpRequest) -> Any:
+    def _ask_anew(self, failure: Failure, head: RequestHead, body: bytes) -> Any:
         """Send a request again that met a kept connection which its server had just closed."""
         error = failure.value
         stale = isinstance(error, ResponseNeverReceived) and error.reasons[0].check(ConnectionClosed)
-        return self._connect(asked) if stale and not self._closing else failure
+        return self._connect(head, body) if stale and not self._closing else failure
 
-    def _way(self, asked: HttpRequest) -> IStreamClientEndpoint:
-        way = self._ways.get(asked.origin)
+    def _way(self, head: RequestHead) -> IStreamClientEndpoint:
+        way = self._ways.get(head.origin)
         if way is None:
-            way = self._ways[asked.origin] = self._endpoints.endpointForURI(URI.fromBytes(asked.absoluteURI))
+            way = self._ways[head.origin] = self._endpoints.endpointForURI(URI.fromBytes(head.uri))
         return way
 
     def _keep(self, exchange: Exchange) -> None:
-        idle = self._idle.setdefault(exchange.origin, deque())
+        idle = self._idle.get(exchange.origin)
+        if idle is None:
+            idle = self._idle[exchange.origin] = deque()
         exchange.idle_since = self._clock.seconds()
         idle.append(exchange)
         if len(idle) > self._keep_at_most:

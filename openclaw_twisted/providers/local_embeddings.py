@@ -20,7 +20,7 @@ from openclaw_twisted.providers.embedded import LocalEndpoint
 from openclaw_twisted.providers.known_models import Embedding
 from openclaw_twisted.providers.local import TIMEOUTS, Served
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
-from openclaw_twisted.providers.upstream import Upstream, make_agent
+from openclaw_twisted.providers.upstream import Address, Upstream, make_agent
 
 __all__ = ["LocalEmbeddings"]
 
@@ -116,7 +116,7 @@ class LocalEmbeddings:
     async def _count(self, endpoint: LocalEndpoint, text: str) -> int:
         url = f"{endpoint.base_url.removesuffix('/v1')}/tokenize"
         asked = msgspec.json.encode({"content": text, "add_special": True})
-        answer = await self._upstream.post(url, _headers(endpoint), asked)
+        answer = await self._upstream.post(Address(url, _headers(endpoint)), asked)
         try:
             body = await answer.read_at_most(MAX_BODY_BYTES)
         finally:

@@ -13,7 +13,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
@@ -42,7 +42,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, Tex
 from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted, streamed
-from openclaw_twisted.providers.upstream import Sender
+from openclaw_twisted.providers.upstream import Address, Sender
 from openclaw_twisted.sse import Decoder, EventTooLargeError
 
 __all__ = ["OpenAICompletions", "StreamReader", "request_body"]
@@ -128,6 +128,9 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 
 https://ai.google.dev/gemini-api/docs/thought-signatures
 """
+
+_UNSAID = Sampling()
+_WITH_USAGE = {"include_usage": True}
 
 _EFFORT: Mapping[str, str | None] = {"off": None, "adaptive": None, "max": "xhigh", "ultra": "xhigh"}
 """OpenClaw's levels that are no efforts of OpenAI's: what the model does unasked, or the most there is."""
@@ -242,6 +245,9 @@ def _take_list(parts: Sequence[_Chunklet], events: list[ProviderEvent]) -> None:
             events.append(ReasoningDelta(thought))
 
 
+_LIKE_OPENAI = CompatSettings()
+
+
 class OpenAICompletions:
     """Any upstream that speaks OpenAI chat completions at `<base_url>/chat/completions`."""
 
@@ -252,18 +258,17 @@ class OpenAICompletions:
         name: str,
         base_url: str,
         headers: Mapping[str, str],
-        compat: Callable[[str], CompatSettings] = lambda _model: CompatSettings(),
+        compat: CompatSettings = _LIKE_OPENAI,
         apart: Apart | None = None,
     ) -> None:
-        """`compat` tells, by model name, where the upstream differs from OpenAI.
+        """`compat` tells where the upstream differs from OpenAI.
 
         Long requests are written down `apart`.
         """
         self._apart = apart or Apart()
         self._upstream = upstream
         self._name = name
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
-        self._headers = headers
+        self._address = Address(f"{base_url.rstrip('/')}/chat/completions", headers)
         self._compat = compat
 
     def check(self, model: str) -> None:
@@ -274,10 +279,11 @@ class OpenAICompletions:
         return streamed(partial(self._ask, request), name=self._name, reader=StreamReader(self._name))
 
     async def _ask(self, request: ModelRequest) -> Answer:
-        written = partial(request_body, request, self._compat(request.model))
-        large = self._apart.is_large(request.messages)
-        body = await self._apart.do(written) if large else written()
-        return await self._upstream.post(self._url, self._headers, body)
+        if self._apart.is_large(request.messages):
+            body = await self._apart.do(partial(request_body, request, self._compat))
+        else:
+            body = request_body(request, self._compat)
+        return await self._upstream.post(self._address, body)
 
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
@@ -288,14 +294,11 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
         "stream": True,
     }
     if compat.supports_usage_in_streaming is not False:
-        body["stream_options"] = {"include_usage": True}
-    body.update(_sampling(request.sampling))
+        body["stream_options"] = _WITH_USAGE
+    if request.sampling != _UNSAID:
+        body.update(_sampling(request.sampling, compat))
     if compat.supports_store:
         body["store"] = False
-    if (limit := body.pop("max_tokens", None)) is not None:
-        body[compat.max_tokens_field or "max_tokens"] = limit
-    if compat.supports_reasoning_effort is False:
-        body.pop("reasoning_effort", None)
     if request.tools and compat.supports_tools is not False and request.tool_choice != "none":
         body["tools"] = [_tool(tool, compat) for tool in request.tools]
         if request.tool_choice is not None:
@@ -305,14 +308,16 @@ def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _sampling(sampling: Sampling) -> dict[str, Any]:
+def _sampling(sampling: Sampling, compat: CompatSettings) -> dict[str, Any]:
     """Return the parameters that this API has words for."""
-    effort = sampling.reasoning_effort
+    effort = None if compat.supports_reasoning_effort is False else sampling.reasoning_effort
     if effort is not None:
         effort = _EFFORT.get(effort, effort)
     wire: dict[str, Any] = msgspec.to_builtins(
         replace(sampling, reasoning_effort=effort, thinking=None, cache_retention=None)
     )
+    if compat.max_tokens_field is not None and "max_tokens" in wire:
+        wire[compat.max_tokens_field] = wire.pop("max_tokens")
     return wire
 
 

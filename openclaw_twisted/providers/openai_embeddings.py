@@ -15,7 +15,7 @@ from openclaw_twisted.boundaries import Embedded, Embedder
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, UNREADABLE, refusal
-from openclaw_twisted.providers.upstream import Sender
+from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["OpenAIEmbeddings"]
 
@@ -46,8 +46,8 @@ class OpenAIEmbeddings:
     ) -> None:
         self._upstream = upstream
         self._name = name
-        self._url = f"{base_url.rstrip('/')}/embeddings"
-        self._headers = headers
+        # Numbers written out in decimals are half as long when compressed.
+        self._address = Address(f"{base_url.rstrip('/')}/embeddings", {"accept-encoding": "gzip", **headers})
         self._model = model
 
     async def embed(
@@ -57,7 +57,7 @@ class OpenAIEmbeddings:
         asked: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
         if dimensions is not None:
             asked["dimensions"] = dimensions
-        answer = await self._upstream.post(self._url, self._headers, msgspec.json.encode(asked))
+        answer = await self._upstream.post(self._address, msgspec.json.encode(asked))
         try:
             good = answer.status == HTTPStatus.OK
             body = await answer.read_at_most(MAX_BODY_BYTES if good else MAX_ERROR_BODY_BYTES)
@@ -68,7 +68,7 @@ class OpenAIEmbeddings:
                 self._name,
                 answer.status,
                 body,
-                retry_after=answer.header("retry-after"),
+                retry_after=answer.header(b"retry-after"),
                 secrets=answer.secrets,
             )
         return self._read(body, len(inputs))

@@ -12,6 +12,7 @@ from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
 
 __all__ = ["MAX_TOKENS", "Reader", "counted", "streamed"]
 
+_OK = int(HTTPStatus.OK)
 MAX_TOKENS = 2**53
 """Above it a number in JSON is not exact, and no database keeps all of them."""
 
@@ -40,15 +41,18 @@ async def streamed(
     """
     answer = await ask()
     try:
-        if answer.status != HTTPStatus.OK:
+        if answer.status != _OK:
             await _refuse(answer, name)
-        while not reader.finished:
-            data = await answer.body.read()
+        data = answer.body.arrived() or await answer.body.read()
+        while True:
             events = reader.feed(data) if data else reader.end()
             if reader.finished:
                 answer.body.drain()
             if events:
                 yield events
+            if reader.finished:
+                return
+            data = await answer.body.read()
     finally:
         answer.body.close()
 
@@ -63,6 +67,6 @@ async def _refuse(answer: Answer, name: str) -> NoReturn:
         name,
         answer.status,
         await answer.read_at_most(MAX_ERROR_BODY_BYTES),
-        retry_after=answer.header("retry-after"),
+        retry_after=answer.header(b"retry-after"),
         secrets=answer.secrets,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,11 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
-from twisted.web.http_headers import Headers
 
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.answer import Answer, Body, Timeouts
-from openclaw_twisted.providers.upstream import Sender
+from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["BASE", "URL", "Playing", "Reply"]
 
@@ -27,9 +25,12 @@ Reply = int | tuple[int, str] | UpstreamError | Deferred[Any]
 
 
 class Response:
-    def __init__(self, code: int, retry_after: str | None) -> None:
-        self.code = code
-        self.headers = Headers({"retry-after": [retry_after]} if retry_after else {})
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        self.status = status
+        self._retry_after = retry_after
+
+    def header(self, name: bytes) -> str | None:
+        return self._retry_after if name == b"retry-after" else None
 
 
 class Playing:
@@ -41,8 +42,8 @@ class Playing:
         self.keys: list[str] = []
         self.bodies: list[Body] = []
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        key = headers["authorization"]
+    async def post(self, address: Address, body: bytes) -> Answer:
+        key = address.headers["authorization"]
         self.keys.append(key)
         replies = self.replies[key]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]

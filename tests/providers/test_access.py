@@ -28,6 +28,7 @@ from openclaw_twisted.providers.access import (
     Outcome,
 )
 from openclaw_twisted.providers.answer import Answer, Timeouts
+from openclaw_twisted.providers.upstream import Address
 from tests.providers.playing import BASE, URL, Playing, Reply
 
 __all__ = ["BindingTests", "BreakerTests", "RotationTests"]
@@ -60,7 +61,7 @@ class AccessCase(SynchronousTestCase):
         )
 
     def asking(self, access: Access | None = None) -> Deferred[Answer]:
-        return Deferred.fromCoroutine((access or self.access).post(URL, {}, b"{}"))
+        return Deferred.fromCoroutine((access or self.access).post(Address(URL, {}), b"{}"))
 
     def ask(self, access: Access | None = None) -> int:
         """Return the status of the answer."""
@@ -292,6 +293,6 @@ class BindingTests(AccessCase):
             "http://127.0.0.1:8000.example.org/v1",
             "http://localhost:8000/v1",
         ):
-            asking = Deferred.fromCoroutine(self.access.post(url, {}, b"{}"))
+            asking = Deferred.fromCoroutine(self.access.post(Address(url, {}), b"{}"))
             self.failureResultOf(asking, InternalError)
         self.assertEqual(self.used(), "")

@@ -35,7 +35,7 @@ from openclaw_twisted.providers.local import TIMEOUTS, Local
 from openclaw_twisted.providers.local_embeddings import LocalEmbeddings
 from openclaw_twisted.providers.local_process import embedding_engine, llama_engine
 from openclaw_twisted.providers.local_server import KEY_VARIABLE
-from openclaw_twisted.providers.upstream import Upstream, make_agent
+from openclaw_twisted.providers.upstream import Address, Upstream, make_agent
 from openclaw_twisted.providers.weight_sources import WheelMirror
 from openclaw_twisted.providers.weights import Weights, WeightsStore
 from openclaw_twisted.testing import real_reactor, user
@@ -157,7 +157,7 @@ class AnswerTests(EngineCase):
         endpoint = await self.model.endpoint()
         agent = make_agent(real_reactor(), TIMEOUTS, persistent=False)
         upstream = Upstream(real_reactor(), agent, name="the local model", timeouts=TIMEOUTS)
-        answer = await upstream.post(f"{endpoint.base_url}/chat/completions", {}, b"{}")
+        answer = await upstream.post(Address(f"{endpoint.base_url}/chat/completions", {}), b"{}")
         self.assertEqual(answer.status, 401)
         self.assertIn(b"error", await answer.read_at_most(1000))
 

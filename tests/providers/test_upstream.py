@@ -1,5 +1,6 @@
 """Calls over real sockets to a server that the test plays, and the body's own rules on a clock."""
 
+import gzip
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -187,6 +188,41 @@ class Calls(TestCase):
             if isinstance(error, UpstreamRateLimitError):
                 self.assertEqual(error.retry_after_seconds, 7)
 
+    async def test_answers_are_asked_for_as_they_are(self) -> None:
+        asking = self.ask()
+        call = await self.server.calls.get()
+        self.assertEqual(call.headers["accept-encoding"], "identity")
+        call.answer(500)
+        await self.failing(asking, UpstreamError)
+
+    async def test_an_answer_that_comes_compressed_nevertheless(self) -> None:
+        body = b"".join(stream_of("Hel", "lo"))
+        for coding, sent in (
+            ("gzip", gzip.compress(body)),
+            ("GZIP", gzip.compress(body)),
+            ("identity", body),
+        ):
+            self.heard.clear()
+            self.first_heard = Deferred()
+            self.server.behaviour = lambda call, sent=sent, coding=coding: call.answer(
+                200, sent, content_encoding=coding
+            )
+            await self.ask()
+            self.assertEqual(self.heard[:2], [TextDelta("Hel"), TextDelta("lo")], coding)
+        self.assertEqual(self.server.connections, 1)
+
+    async def test_what_cannot_be_unpacked_is_no_answer(self) -> None:
+        for coding, words in (
+            ("gzip", "broke off"),
+            ("br", "compressed its answer"),
+            ("gzip, br", "(gzip, br)"),
+        ):
+            self.server.behaviour = lambda call, coding=coding: call.answer(
+                200, b"data: {}\n\n", content_encoding=coding
+            )
+            error = await self.failing(self.ask(), UpstreamError)
+            self.assertIn(words, error.message)
+
     async def test_cancelling_before_the_answer_closes_the_connection(self) -> None:
         asking = self.ask()
         call = await self.server.calls.get()
@@ -204,6 +240,10 @@ class Calls(TestCase):
         asking.cancel()
         await self.failing(asking, CancelledError)
         await closed
+
+
+def lost(asking: Deferred[str]) -> None:
+    asking.errback(ConnectionLost())
 
 
 class Transport(StringTransport):
@@ -265,6 +305,32 @@ class Bodies(SynchronousTestCase):
         reading = self.body.read()
         self.clock.advance(5.1)
         self.failureResultOf(reading, UpstreamTimeoutError)
+
+    def test_one_timer_does_for_the_head_and_the_body(self) -> None:
+        asking: Deferred[str] = Deferred()
+        expected = self.body.expect(asking)
+        (timer,) = self.clock.getDelayedCalls()
+        asking.callback("head")
+        self.assertEqual(self.successResultOf(expected), "head")
+        self.body.read()
+        self.assertEqual(self.clock.getDelayedCalls(), [timer])
+
+    def test_a_head_that_does_not_come_is_given_up(self) -> None:
+        asking: Deferred[str] = Deferred()
+        expected = self.body.expect(asking)
+        self.clock.advance(9.9)
+        self.assertNoResult(expected)
+        self.clock.advance(0.2)
+        self.failureResultOf(expected, UpstreamTimeoutError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_head_that_cannot_come_leaves_no_timer(self) -> None:
+        for end, kind in ((Deferred.cancel, CancelledError), (lost, ConnectionLost)):
+            asking: Deferred[str] = Deferred()
+            expected = self.body.expect(asking)
+            end(asking)
+            self.failureResultOf(expected, kind)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_our_own_slowness_is_not_the_upstreams(self) -> None:
         self.body.dataReceived(b"a")
