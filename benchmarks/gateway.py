@@ -1,12 +1,14 @@
 """What a gateway costs per request: `python benchmarks/gateway.py [--quick] [--only NAME,...] [--peer ...]`.
 
-It starts a mock model provider and a gateway, the gateway on one core, provider and load on another, and
-prints one table and one line of JSON. The figure to look at is CPU per request (user and system, the
-gateway's whole process tree): it depends little on what else the machine does, where times do. "direct" is
-the same load without a gateway.
+It starts a mock model provider, two yardsticks (yardstick.py says what they are) and a gateway, runs each
+scenario against one after the other, and prints one table and one line of JSON. Yardsticks and gateway are
+on one core, provider and load on another. The figure to look at is CPU per request (user and system, the
+gateway's whole process tree) as a multiple of what the yardsticks need for the same: a slow machine and a
+busy one change it little. "direct" is the same load without a gateway; its CPU is the mock provider's.
 
-Another server is measured with `--peer http://HOST:PORT,TOKEN,MODEL[,PID]`; with its PID its CPU is counted
-too. It has to be configured to ask the mock provider, which `--upstream-port` puts at a known port. Linux.
+Another server is measured beside them with `--peer [NAME=]http://HOST:PORT,TOKEN,MODEL[,PID]`; with its PID
+its CPU is counted too. A star in MODEL stands for the mock provider's name of the scenario's model. The
+server has to be configured to ask the mock provider, which `--upstream-port` puts at a known port. Linux.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from urllib.parse import urlsplit
 import msgspec
 from load import Load, Peer, Tally
 from processes import TOKEN, Child, cpu_seconds, free_port, gateway_command, resident_bytes
+from table import TITLES, Row
 from twisted.internet.task import deferLater, react
 from websockets_load import idle_websockets, websocket_calls
 
@@ -34,7 +38,16 @@ SETTLING_SECONDS = 1.0
 
 GATEWAY_CORE, OTHER_CORE = 0, 1
 MODEL_HEADER = "x-openclaw-model"
-DIRECT = {"plain", "plain-alone"}
+DIRECT = frozenset({"plain", "plain-alone"})
+SCENARIOS = (
+    *("idle", "plain", "plain-alone", "rate", "stream", "burst", "long", "session", "cancel", "held"),
+    *("ws-idle", "ws-calls"),
+)
+ALL = frozenset(SCENARIOS)
+YARDSTICKS = {
+    "answer": frozenset({"idle", "plain", "plain-alone", "rate", "session"}),
+    "relay": ALL - {"ws-idle", "ws-calls"},
+}
 
 _MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant. " * 10},
@@ -42,35 +55,29 @@ _MESSAGES = [
 ]
 
 
-class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One line of the table; CPU per request is in milliseconds, per chunk in microseconds."""
-
-    name: str
-    requests: int = 0
-    errors: int = 0
-    per_second: float = 0.0
-    cpu_ms: float | None = None
-    cpu_us_per_chunk: float | None = None
-    chunks_per_second: float | None = None
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    first_p50_ms: float | None = None
-    kib_each: float | None = None
-
-
 class Bench:
-    """The scenarios against one peer; `pid` is None when its CPU cannot be read."""
+    """The scenarios against one server; `pid` is None when its CPU cannot be read."""
 
-    def __init__(self, reactor: Any, peer: Peer, pid: int | None, *, scale: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        peer: Peer,
+        pid: int | None,
+        *,
+        scale: float,
+        scenarios: frozenset[str] = ALL,
+    ) -> None:
+        self.scenarios = scenarios
         self._reactor = reactor
         self._peer = peer
         self._pid = pid
         self._scale = scale
         self._load = Load(reactor, peer)
 
-    async def run(self, only: set[str]) -> list[Row]:
-        """Run the scenarios, or those that are named."""
+    async def run(self, name: str) -> Row:
+        """Run one scenario."""
         scenarios: dict[str, Callable[[], Awaitable[Row]]] = {
+            "idle": self._idle,
             "plain": lambda: self._closed("plain", 16, self._request("plain")),
             "plain-alone": lambda: self._closed("plain-alone", 1, self._request("plain")),
             "rate": self._rate,
@@ -83,17 +90,18 @@ class Bench:
             "ws-idle": self._ws_idle,
             "ws-calls": self._ws_calls,
         }
-        rows = []
-        for name, scenario in scenarios.items():
-            if not only or name in only:
-                rows.append(await scenario())
-                print(_line(rows[-1]), flush=True)
-        return rows
+        return await scenarios[name]()
 
     def _request(self, model: str, *, stream: bool = False) -> Callable[[int], bytes]:
-        body: dict[str, Any] = {"messages": _MESSAGES, "stream": stream}
-        request = self._peer.request(body, {MODEL_HEADER: f"mock/{model}"})
+        request = self._bytes(model, {"messages": _MESSAGES, "stream": stream})
         return lambda _number: request
+
+    def _bytes(self, model: str, body: dict[str, Any]) -> bytes:
+        named = {"model": self._peer.model.replace("*", model), **body}
+        return self._peer.request(named, {MODEL_HEADER: f"mock/{model}"})
+
+    async def _idle(self) -> Row:
+        return Row(name="idle", kib_each=self._resident() / 1024)
 
     async def _closed(self, name: str, concurrency: int, request: Callable[[int], bytes]) -> Row:
         await self._load.closed(concurrency, 1.0, request)  # warm
@@ -111,9 +119,7 @@ class Bench:
         body: dict[str, Any] = {"messages": [{"role": "user", "content": "And what else is there? " * 4}]}
 
         def request(number: int) -> bytes:
-            return self._peer.request(
-                {**body, "user": f"bench-{number % concurrency}"}, {MODEL_HEADER: "mock/plain"}
-            )
+            return self._bytes("plain", {**body, "user": f"bench-{number % concurrency}"})
 
         await self._load.closed(concurrency, 60.0, request, at_most=concurrency * HISTORY_TURNS)
         cpu = self._cpu()
@@ -173,37 +179,71 @@ async def main(reactor: Any, *arguments: str) -> None:
     """Measure, and print."""
     options = _options(arguments)
     os.sched_setaffinity(0, {OTHER_CORE})
-    only = set(filter(None, options.only.split(",")))
-    mock = Child(
-        reactor,
-        [sys.executable, str(Path(__file__).with_name("mock_upstream.py")), str(options.upstream_port)],
-        core=OTHER_CORE,
-        word="\n",
-        environ=dict(os.environ),  # noqa: TID251 - a program of its own
-    )
-    upstream_port = int(await mock.ready)
-    scale = 0.25 if options.quick else 1.0
-    print(_line(None))
-    try:
-        direct = Peer("127.0.0.1", upstream_port, TOKEN, "plain")
-        rows: dict[str, list[Row]] = {}
-        if not only or only & DIRECT:
-            rows["direct"] = await Bench(reactor, direct, mock.pid, scale=scale).run(
-                DIRECT & (only or DIRECT)
-            )
-        if options.peer:
-            peer, pid = _peer(options.peer)
-            rows["peer"] = await Bench(reactor, peer, pid, scale=scale).run(only)
-        else:
-            rows["gateway"] = await _our_gateway(reactor, upstream_port, only, scale)
-    finally:
-        await mock.stop()
+    print(TITLES)
+    async with AsyncExitStack() as running:
+        benches = await _benches(reactor, options, running)
+        only = {"idle", *options.only.split(",")} if options.only else ALL
+        rows = await _measure(benches, [name for name in SCENARIOS if name in only])
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     told = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "rows": rows}
     print(msgspec.json.encode(told).decode())
 
 
-async def _our_gateway(reactor: Any, upstream_port: int, only: set[str], scale: float) -> list[Row]:
+async def _benches(reactor: Any, options: argparse.Namespace, running: AsyncExitStack) -> dict[str, Bench]:
+    """Start everything; the gateway comes after the yardsticks that it is measured in, and peers after it."""
+    scale = 0.25 if options.quick else 1.0
+    mock = await running.enter_async_context(
+        _program(reactor, "mock_upstream.py", str(options.upstream_port), core=OTHER_CORE)
+    )
+    port = int(await mock.ready)
+    direct = Peer("127.0.0.1", port, TOKEN, "*")
+    benches = {"direct": Bench(reactor, direct, mock.pid, scale=scale, scenarios=DIRECT)}
+    for name, scenarios in YARDSTICKS.items():
+        program = _program(reactor, "yardstick.py", name, str(port), core=GATEWAY_CORE)
+        yardstick = await running.enter_async_context(program)
+        place = Peer("127.0.0.1", int(await yardstick.ready), TOKEN, "*")
+        benches[name] = Bench(reactor, place, yardstick.pid, scale=scale, scenarios=scenarios)
+    ours, pid = await running.enter_async_context(_our_gateway(reactor, port))
+    benches["gateway"] = Bench(reactor, ours, pid, scale=scale)
+    headers = dict(header.split(": ", 1) for header in options.header)
+    for text in options.peer:
+        name, peer, peer_pid = _peer(text, headers)
+        benches[name] = Bench(reactor, peer, peer_pid, scale=scale)
+    return benches
+
+
+async def _measure(benches: dict[str, Bench], wanted: Collection[str]) -> dict[str, list[Row]]:
+    """Run each scenario against one server after the other, so that all meet the machine in one state."""
+    rows: dict[str, list[Row]] = {who: [] for who in benches}
+    for name in wanted:
+        yardsticks: dict[str, Row] = {}
+        for who, bench in benches.items():
+            if name not in bench.scenarios:
+                continue
+            row = await bench.run(name)
+            if who in YARDSTICKS:
+                yardsticks[who] = row
+            elif who != "direct":
+                row.measure(yardsticks.get("answer"), yardsticks.get("relay"))
+            rows[who].append(row)
+            print(row.line(who), flush=True)
+    return rows
+
+
+@asynccontextmanager
+async def _program(reactor: Any, *command: str, core: int) -> AsyncIterator[Child]:
+    """Run one of the programs beside this one, which print their port."""
+    file, *arguments = command
+    whole = [sys.executable, str(Path(__file__).with_name(file)), *arguments]
+    child = Child(reactor, whole, core=core, word="\n", environ=dict(os.environ))  # noqa: TID251 - a program of its own
+    try:
+        yield child
+    finally:
+        await child.stop()
+
+
+@asynccontextmanager
+async def _our_gateway(reactor: Any, upstream_port: int) -> AsyncIterator[tuple[Peer, int]]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command, environ = gateway_command(Path(folder), port=port, upstream_port=upstream_port)
@@ -211,53 +251,18 @@ async def _our_gateway(reactor: Any, upstream_port: int, only: set[str], scale: 
         try:
             await gateway.ready
             await deferLater(reactor, SETTLING_SECONDS)
-            idle = Row(name="idle", kib_each=resident_bytes(gateway.pid) / 1024)
-            print(_line(idle))
-            peer = Peer("127.0.0.1", port, TOKEN, "openclaw")
-            return [idle, *await Bench(reactor, peer, gateway.pid, scale=scale).run(only)]
+            yield Peer("127.0.0.1", port, TOKEN, "openclaw"), gateway.pid
         finally:
             await gateway.stop()
 
 
-def _peer(text: str) -> tuple[Peer, int | None]:
-    url, token, model, *rest = text.split(",")
-    place = urlsplit(url)
-    assert place.hostname is not None
-    return Peer(place.hostname, place.port or 80, token, model), int(rest[0]) if rest else None
-
-
-def _line(row: Row | None) -> str:
-    if row is None:
-        titles = (
-            "",
-            "requests",
-            "errors",
-            "per s",
-            "CPU ms",
-            "CPU us/chunk",
-            "chunks/s",
-            "p50 ms",
-            "p99 ms",
-            "first ms",
-            "KiB each",
-        )
-        return "".join(f"{title:>13}" for title in titles)
-    values = (
-        row.requests,
-        row.errors,
-        row.per_second,
-        row.cpu_ms,
-        row.cpu_us_per_chunk,
-        row.chunks_per_second,
-    )
-    values += (row.p50_ms, row.p99_ms, row.first_p50_ms, row.kib_each)
-    return f"{row.name:>13}" + "".join(_cell(value) for value in values)
-
-
-def _cell(value: float | None) -> str:
-    if value is None:
-        return f"{'':>13}"
-    return f"{value:>13}" if isinstance(value, int) else f"{value:>13.2f}"
+def _peer(text: str, headers: dict[str, str]) -> tuple[str, Peer, int | None]:
+    name, _, place = text.rpartition("=")
+    url, token, model, *rest = place.split(",")
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    peer = Peer(parts.hostname, parts.port or 80, token, model, headers=headers)
+    return name or "peer", peer, int(rest[0]) if rest else None
 
 
 def _options(arguments: tuple[str, ...]) -> argparse.Namespace:
@@ -266,7 +271,18 @@ def _options(arguments: tuple[str, ...]) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a quarter of the time and of the numbers")
     parser.add_argument("--only", default="", help="names of scenarios, with commas")
-    parser.add_argument("--peer", help="http://HOST:PORT,TOKEN,MODEL[,PID] in place of our own gateway")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        help="[NAME=]http://HOST:PORT,TOKEN,MODEL[,PID]; may be repeated",
+    )
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        help="'name: value' of each request to peers; may be repeated",
+    )
     parser.add_argument("--upstream-port", type=int, default=0, help="where the mock provider listens")
     return parser.parse_args(arguments)
 

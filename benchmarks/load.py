@@ -27,13 +27,14 @@ END_OF_CHUNKS = b"0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Peer:
-    """A server under test: where it is, its token, the model to ask, and a header for each request."""
+    """A server under test: where it is, its token, the model to ask, and headers for each request."""
 
     host: str
     port: int
     token: str
     model: str
     path: str = "/v1/chat/completions"
+    headers: dict[str, str] = field(default_factory=dict)
 
     def request(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:
         """Return a whole request."""
@@ -43,6 +44,7 @@ class Peer:
             "authorization": f"Bearer {self.token}",
             "content-type": "application/json",
             "content-length": str(len(data)),
+            **self.headers,
             **(headers or {}),
         }
         lines = [f"POST {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
@@ -84,6 +86,7 @@ class _Client(Protocol):
         self._head: bytes | None = None
         self._length = -1
         self.on_event: Callable[[], object] | None = None
+        self.lost: Deferred[None] = Deferred()
 
     def ask(self, request: bytes, due: float | None = None) -> Deferred[None]:
         """Send a request; fires when its answer is complete, or the connection is gone."""
@@ -102,7 +105,7 @@ class _Client(Protocol):
                 return
             self._head = head.lower()
             self._received = bytearray(rest)
-            _, told, after = self._head.partition(b"content-length: ")
+            _, told, after = self._head.partition(b"\r\ncontent-length: ")
             self._length = int(after.partition(b"\r\n")[0]) if told else -1
             data = rest
         elif self._length >= 0:
@@ -125,6 +128,7 @@ class _Client(Protocol):
             self._complete()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        self.lost.callback(None)
         if self._done is not None:
             self._tally.errors += 1
             done, self._done = self._done, None
@@ -163,12 +167,15 @@ class Load:
             nonlocal number
             while self._reactor.seconds() - began < seconds and (at_most is None or number < at_most):
                 number += 1
+                if client.lost.called:  # the server may end it after any answer
+                    client = await self._connect(tally)
+                    clients.append(client)
                 await client.ask(request(number))
 
         for working in [Deferred.fromCoroutine(work(client)) for client in clients]:
             await working
         tally.seconds = self._reactor.seconds() - began
-        _close(clients)
+        await _close(clients)
         return tally
 
     async def open_loop(self, rate: float, seconds: float, request: Callable[[int], bytes]) -> Tally:
@@ -197,7 +204,7 @@ class Load:
         for each in working:
             await each
         tally.seconds = self._reactor.seconds() - began
-        _close(everybody)
+        await _close(everybody)
         return tally
 
     async def hold(self, count: int, request: bytes) -> tuple[Tally, Callable[[], None]]:
@@ -239,9 +246,11 @@ class Load:
         return client
 
 
-def _close(clients: list[_Client]) -> None:
+async def _close(clients: list[_Client]) -> None:
     for client in clients:
         client.transport.loseConnection()
+    for client in clients:
+        await client.lost
 
 
 def _abort(clients: list[_Client]) -> None:

@@ -1,0 +1,77 @@
+"""What a benchmark of a gateway says: rows, as a table for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+__all__ = ["TITLES", "Row"]
+
+
+class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of the table; CPU per request is in milliseconds, per chunk in microseconds.
+
+    `times_answer` and `times_relay` say how many times the yardsticks' figure this one is: of CPU per chunk
+    where there are chunks, else of CPU per request, else of memory.
+    """
+
+    name: str
+    requests: int | None = None
+    errors: int | None = None
+    per_second: float | None = None
+    cpu_ms: float | None = None
+    cpu_us_per_chunk: float | None = None
+    chunks_per_second: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    first_p50_ms: float | None = None
+    kib_each: float | None = None
+    times_answer: float | None = None
+    times_relay: float | None = None
+
+    def measure(self, answer: Row | None, relay: Row | None) -> None:
+        """Say how many times the yardsticks' figures this one is."""
+        self.times_answer = self._times(answer) if answer else None
+        self.times_relay = self._times(relay) if relay else None
+
+    def _times(self, other: Row) -> float | None:
+        for figure in ("cpu_us_per_chunk", "cpu_ms", "kib_each"):
+            mine, its = getattr(self, figure), getattr(other, figure)
+            if mine is not None and its:
+                return float(mine / its)
+        return None
+
+    def line(self, who: str) -> str:
+        """Return the row for people."""
+        values = msgspec.structs.astuple(self)
+        return _line(f"{self.name} {who}", map(_cell, values[1:]))
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _line(first: str, cells: Iterable[str]) -> str:
+    return f"{first:>20}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+TITLES = _line(
+    "",
+    (
+        "requests",
+        "errors",
+        "per s",
+        "CPU ms",
+        "us/chunk",
+        "chunks/s",
+        "p50 ms",
+        "p99 ms",
+        "first ms",
+        "KiB each",
+        "x answer",
+        "x relay",
+    ),
+)

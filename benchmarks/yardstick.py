@@ -1,0 +1,118 @@
+"""What gateways are measured in: `python benchmarks/yardstick.py answer|relay UPSTREAM_PORT` prints its port.
+
+`answer` is a Klein application with one route, which reads a JSON body and answers with a small one.
+`relay` has one that calls Twisted's own Agent: it passes each request on as it is and its answer back as it
+comes, and looks at neither. Nobody logs in, and nothing is recorded. What a request costs them is what
+it costs to take one with Klein, and to send it on with the Agent, on this machine just now.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from typing import Any
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.http import Request
+from twisted.web.http_headers import Headers
+from twisted.web.server import Site
+
+__all__ = ["YARDSTICKS", "answer", "main", "relay"]
+
+BACKLOG = 4096
+CONNECTIONS = 1024
+
+_JSON = Headers({"content-type": ["application/json"]})
+
+
+def answer(_reactor: Any, _upstream: str) -> Klein:
+    """Return the application that answers by itself."""
+    app = Klein()
+
+    @app.route("/v1/chat/completions", methods=["POST"])
+    def complete(request: Request) -> bytes:
+        asked = msgspec.json.decode(request.content.read())
+        request.setHeader(b"content-type", b"application/json")
+        message = {"role": "assistant", "content": f"{len(asked['messages'])} messages"}
+        return msgspec.json.encode({"object": "chat.completion", "choices": [{"message": message}]})
+
+    return app
+
+
+def relay(reactor: Any, upstream: str) -> Klein:
+    """Return the application that asks the provider at a base URL."""
+    app = Klein()
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = CONNECTIONS
+    agent = Agent(reactor, pool=pool)
+    url = f"{upstream}/v1/chat/completions".encode()
+
+    @app.route("/v1/chat/completions", methods=["POST"])
+    async def complete(request: Request) -> None:
+        body = FileBodyProducer(BytesIO(request.content.read()))
+        try:
+            response = await agent.request(b"POST", url, _JSON, body)
+        except ResponseNeverReceived:  # also when the client has hung up
+            request.setResponseCode(http.BAD_GATEWAY)
+            return
+        request.setResponseCode(response.code)
+        for name in (b"content-type", b"content-length"):
+            for value in response.headers.getRawHeaders(name, []):
+                request.setHeader(name, value)
+        await _Passing.on(response, request)
+
+    return app
+
+
+class _Passing(Protocol):
+    """Writes a response's body to a request as it comes; cancelling `ended` hangs up upstream."""
+
+    transport: Any
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.ended: Deferred[None] = Deferred(lambda _ended: self.transport.loseConnection())
+
+    @classmethod
+    def on(cls, response: Any, request: Request) -> Deferred[None]:
+        passing = cls(request)
+        response.deliverBody(passing)
+        return passing.ended
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        self._request.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        if not self.ended.called:
+            self.ended.callback(None)
+
+
+class _Site(Site):
+    def log(self, request: Request) -> None:
+        """Write no access log: it would be a fifth of the cost."""
+
+
+YARDSTICKS = {"answer": answer, "relay": relay}
+
+
+def main(name: str, upstream_port: str) -> None:
+    """Listen until the process ends."""
+    from twisted.internet import reactor  # noqa: TID251 - a program of its own
+
+    loop: Any = reactor
+    app = YARDSTICKS[name](loop, f"http://127.0.0.1:{upstream_port}")
+    listening = loop.listenTCP(
+        0, _Site(app.resource(), parsePOSTFormSubmission=False), interface="127.0.0.1", backlog=BACKLOG
+    )
+    print(listening.getHost().port, flush=True)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
