@@ -34,7 +34,7 @@ class Apart:
         """Tell whether these messages are so much that whatever goes through them is to be done apart."""
         if self._reactor is None:
             return False
-        return len(messages) > LARGE_MESSAGES or sum(map(size_of, messages)) > LARGE_CHARACTERS
+        return len(messages) > LARGE_MESSAGES or size_of(messages) > LARGE_CHARACTERS
 
     def do(self, work: Callable[[], T]) -> Deferred[T]:
         """Return what `work` returns, or fails with; cancelling drops that, not the work."""

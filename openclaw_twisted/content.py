@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -111,23 +111,26 @@ def text_of(message: Message) -> str:
     return "".join(part.text for part in message.content if isinstance(part, TextPart))
 
 
-def size_of(message: Message) -> int:
-    """Return how many characters a message holds, its images' included."""
-    content = message.content
-    size = len(content) if isinstance(content, str) else sum(map(_part_size, content))
-    for call in message.tool_calls:
-        size += len(call.arguments)
+def size_of(messages: Iterable[Message]) -> int:
+    """Return how many characters messages hold, their images' included."""
+    size = 0
+    for message in messages:
+        content = message.content
+        size += len(content) if isinstance(content, str) else sum(map(_part_size, content))
+        for call in message.tool_calls:
+            size += len(call.arguments)
     return size
 
 
 def estimated_tokens(message: Message) -> int:
     """Estimate what a message costs a model's context; cheap, and rather too much than too little."""
-    text = text_of(message)
-    characters = len(text) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    text, images = message.content, 0
+    if not isinstance(text, str):
+        text, images = text_of(message), sum(isinstance(part, ImagePart) for part in text)
+    characters = len(text)
+    for call in message.tool_calls:
+        characters += len(call.name) + len(call.arguments)
     wide = 0 if text.isascii() else len(text.encode("utf-8", "replace")) - len(text)
-    images = 0
-    if not isinstance(message.content, str):
-        images = sum(isinstance(part, ImagePart) for part in message.content)
     # UTF-8 spends two bytes more on a CJK character than on a letter: half of that is the token it costs.
     return (
         TOKENS_PER_MESSAGE + int(characters / CHARACTERS_PER_TOKEN + wide / 2) + TOKENS_PER_IMAGE * images + 1

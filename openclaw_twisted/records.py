@@ -154,10 +154,14 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A session as a turn finds it; `session` is None when it is new."""
+    """A session as a turn finds it; `session` is None when it is new.
+
+    `tokens` is what the messages come to, by `content.estimated_tokens`.
+    """
 
     session: SessionRow | None
     messages: tuple[StoredMessage, ...] = ()
+    tokens: int = 0
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):

@@ -120,6 +120,9 @@ _FINISH: Mapping[str, FinishReason] = {
 }
 
 
+_AS_THEY_ARE = frozenset(("system", "user", "assistant"))
+"""Roles whose plain messages every upstream takes in the words of ours, unless it says otherwise."""
+
 _STATUSES = range(400, 600)
 _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
@@ -288,9 +291,17 @@ class OpenAICompletions:
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     """Return the JSON body that asks for `request`, shaped for what the upstream understands."""
+    as_they_are = _AS_THEY_ARE
+    if compat.supports_developer_role:
+        as_they_are -= {"system"}
+    if compat.requires_reasoning_content_on_assistant_messages:
+        as_they_are -= {"assistant"}
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [_message(message, compat) for message in request.messages],
+        "messages": [
+            message if message.role in as_they_are and _is_plain(message) else _message(message, compat)
+            for message in request.messages
+        ],
         "stream": True,
     }
     if compat.supports_usage_in_streaming is not False:
@@ -325,6 +336,12 @@ def _tool_choice(choice: str | tuple[str, str]) -> object:
     if isinstance(choice, str):
         return choice
     return {"type": "function", "function": {"name": choice[1]}}
+
+
+def _is_plain(message: Message) -> bool:
+    """Tell whether a message's own JSON is that of this API: it is text, and nothing else has to be said."""
+    content = message.content
+    return isinstance(content, str) and bool(content) and not message.tool_calls and not message.tool_call_id
 
 
 def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:

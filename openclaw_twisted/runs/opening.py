@@ -56,18 +56,24 @@ class SessionRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A turn that can be asked: the question, and the past that it was put together from."""
+    """A turn that can be asked: the question, and the past that it was put together from.
+
+    The past comes to `past_tokens`, and there is room for `tokens` of it.
+    """
 
     request: RunRequest
     system_prompt: str
     history: tuple[Message, ...]
     added: tuple[Message, ...]
     tokens: int
+    past_tokens: int
     whole: bool = True
 
     def question(self) -> ModelRequest:
         """Return the question, with as much of the past as fits."""
-        history = fitting(self.history, self.tokens, whole=self.whole) if self.history else ()
+        history = self.history
+        if self.past_tokens > self.tokens or not self.whole:
+            history = fitting(history, self.tokens, whole=self.whole)
         return compose(self.request, system_prompt=self.system_prompt, history=history, added=self.added)
 
     def shorter(self) -> Opened | None:
@@ -153,6 +159,7 @@ class Opener:
             history=history,
             added=added,
             tokens=tokens,
+            past_tokens=past.tokens,
             whole=_is_whole(past),
         )
 

@@ -101,12 +101,12 @@ def compose(
 
     Raises `InvalidRequestError` when the conversation is nothing but results of calls that nobody made.
     """
-    conversation = with_whole_rounds([message for message in (*history, *added) if not _is_system(message)])
+    conversation = with_whole_rounds([message for message in (*history, *added) if message.role != "system"])
     if not conversation:
         raise InvalidRequestError(
             "Nothing is left to answer: what was sent are results of tools, but not the calls they belong to."
         )
-    said = (text_of(message) for message in (*history, *request.messages) if _is_system(message))
+    said = (text_of(message) for message in (*history, *request.messages) if message.role == "system")
     system = "\n\n".join(
         dict.fromkeys(text for text in (system_prompt, *request.instructions, *said) if text)
     )
@@ -127,6 +127,8 @@ def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
     Providers refuse a call without its results and a result without its call. Both happen: a client asks
     something else instead of answering a call, or sends the end of a conversation only.
     """
+    if not any(message.tool_calls or message.role == "tool" for message in messages):
+        return tuple(messages)
     whole: list[Message] = []
     open_calls: set[str] = set()
     for at, message in enumerate(messages):
@@ -149,10 +151,6 @@ def _answered(messages: Sequence[Message], start: int) -> set[str | None]:
     """Return the ids that the results from `start` on, up to the next message that is none, belong to."""
     following = (messages[at] for at in range(start, len(messages)))
     return {message.tool_call_id for message in takewhile(_is_result, following)}
-
-
-def _is_system(message: Message) -> bool:
-    return message.role == "system"
 
 
 def _is_result(message: Message) -> bool:

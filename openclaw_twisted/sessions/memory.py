@@ -28,6 +28,7 @@ from openclaw_twisted.boundaries import (
     StoredMessage,
     TurnRecord,
 )
+from openclaw_twisted.content import estimated_tokens
 from openclaw_twisted.errors import InvalidRequestError, StorageError
 from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions.turns import (
@@ -95,7 +96,9 @@ class MemoryStore:
         if session is None:
             return Conversation(session=None)
         newest_first = reversed(self._current(session_key)[-MAX_HISTORY_MESSAGES:])
-        return Conversation(session=session, messages=tuple(enough(newest_first, max_tokens)))
+        messages = tuple(enough(newest_first, max_tokens))
+        tokens = sum(estimated_tokens(stored.message) for stored in messages)
+        return Conversation(session=session, messages=messages, tokens=tokens)
 
     async def history(
         self, session_key: str, limit: int = 1000, *, before_seq: int | None = None

@@ -59,7 +59,7 @@ class Notes:
 
     def add(self, turn: TurnRecord) -> None:
         """Let a turn wait; what has waited longest goes when there are too many, or too large ones."""
-        size = sum(map(size_of, turn.messages))
+        size = size_of(turn.messages)
         if size > MAX_WAITING_CHARACTERS:
             self.lose("too large")
             return

@@ -14,7 +14,6 @@ from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.sessions.turns import (
     ClaimLimits,
     changed_at,
-    enough,
     is_stateless,
     preview_of,
     stored_messages,
@@ -22,6 +21,7 @@ from openclaw_twisted.sessions.turns import (
 )
 
 __all__ = [
+    "ALL",
     "begin",
     "find_run",
     "history",
@@ -75,7 +75,7 @@ _INTERRUPT_RUN = "UPDATE runs SET status = 'interrupted', ended_at = ? WHERE run
 _NEWEST_MESSAGES = """
 SELECT seq, run_id, at, CAST(coalesce(body, '') AS BLOB), interrupted FROM messages
 WHERE session_key = ?1 AND seq < ?2
-    AND seq > coalesce((SELECT archived_seq FROM sessions WHERE session_key = ?1), 0)
+    AND seq > max(?4, coalesce((SELECT archived_seq FROM sessions WHERE session_key = ?1), 0))
 ORDER BY seq DESC LIMIT ?3
 """
 _PUT_CLAIM = """
@@ -89,7 +89,8 @@ _FIND_MESSAGE = """
 SELECT CAST(coalesce(body, '') AS BLOB) FROM messages WHERE session_key = ? AND seq = ?
 """
 
-_NEVER = 2**63 - 1  # greater than every seq
+ALL = 2**63 - 1
+"""Greater than every seq, and than any number of messages."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -146,25 +147,25 @@ def history(
     limit: int,
     *,
     before_seq: int | None = None,
-    max_tokens: int | None = None,
 ) -> tuple[tuple[StoredMessage, ...], tuple[int, ...]]:
     """Return the newest messages of a session, oldest first, and the seqs of those that are unreadable."""
     unreadable: list[int] = []
-    newest_first = messages_before(connection, session_key, limit, unreadable, before_seq=before_seq)
-    return tuple(enough(newest_first, max_tokens)), tuple(unreadable)
+    newest_first = [*messages_before(connection, session_key, limit, unreadable, before_seq=before_seq)]
+    return tuple(reversed(newest_first)), tuple(unreadable)
 
 
-def messages_before(
+def messages_before(  # noqa: PLR0913 - which messages
     connection: Connection,
     session_key: str,
     limit: int,
     unreadable: list[int],
     *,
     before_seq: int | None = None,
+    after_seq: int = 0,
 ) -> Iterator[StoredMessage]:
     """Yield the messages of a session's conversation, newest first; put unreadable ones' seqs in the list."""
-    before = _NEVER if before_seq is None else before_seq
-    cursor = connection.execute(_NEWEST_MESSAGES, (session_key, before, max(limit, 0)))
+    before = ALL if before_seq is None else before_seq
+    cursor = connection.execute(_NEWEST_MESSAGES, (session_key, before, max(limit, 0), after_seq))
     for seq, run_id, at, body, interrupted in cursor:
         try:
             message = _decode_message(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from math import inf
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.records import MAX_HISTORY_MESSAGES
 from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions import rows
-from openclaw_twisted.sessions.turns import agent_of, chosen, first_kept, folded, is_stateless
+from openclaw_twisted.sessions.tails import Tail, Tails
+from openclaw_twisted.sessions.turns import agent_of, chosen, enough, first_kept, folded, is_stateless
 
 __all__ = [
     "compact",
@@ -111,14 +113,28 @@ def find_by(connection: Connection, session_id: str | None, label: str | None) -
 
 
 def conversation(
-    connection: Connection, session_key: str, max_tokens: int | None
+    connection: Connection, session_key: str, max_tokens: int | None, tails: Tails
 ) -> tuple[Conversation, tuple[int, ...]]:
     """Return a session with its newest messages, and the seqs of those that are unreadable."""
     session = find(connection, session_key)
     if session is None or not session.message_count:
         return Conversation(session=session), ()
-    messages, unreadable = rows.history(connection, session_key, MAX_HISTORY_MESSAGES, max_tokens=max_tokens)
-    return Conversation(session=session, messages=messages), unreadable
+    wanted = inf if max_tokens is None else max_tokens
+    archived_seq = session.last_seq - session.message_count
+    unreadable: list[int] = []
+    tail = tails.take(session)
+    if tail is not None:
+        newer = rows.messages_before(connection, session_key, rows.ALL, unreadable, after_seq=tail.last_seq)
+        tail.add(reversed([*newer]))
+        tail.cut(archived_seq, wanted)
+    if tail is None or not tail.reaches(archived_seq, wanted):
+        tail = Tail(session.session_id)
+        unreadable.clear()
+        newest_first = rows.messages_before(connection, session_key, MAX_HISTORY_MESSAGES, unreadable)
+        tail.add(enough(newest_first, max_tokens))
+    if not unreadable:  # or it would not be told again
+        tails.keep(session, tail)
+    return Conversation(session=session, messages=tuple(tail.messages), tokens=tail.tokens), tuple(unreadable)
 
 
 def list_sessions(connection: Connection, query: SessionQuery) -> SessionPage:

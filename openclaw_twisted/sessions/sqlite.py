@@ -39,6 +39,7 @@ from openclaw_twisted.sessions import rows, session_rows
 from openclaw_twisted.sessions.database import Database, storage_error
 from openclaw_twisted.sessions.disk import DiskWatch
 from openclaw_twisted.sessions.notes import Clock, Notes
+from openclaw_twisted.sessions.tails import Tails
 from openclaw_twisted.sessions.threads import ConnectionThread, FromThreads, in_one_transaction, one_by_one
 from openclaw_twisted.sessions.turns import ClaimLimits
 
@@ -65,6 +66,7 @@ class _Open:
     reader: ConnectionThread
     notes: Notes
     disk: DiskWatch
+    tails: Tails
 
 
 class SqliteStore:
@@ -121,7 +123,12 @@ class SqliteStore:
     async def conversation(self, session_key: str, *, max_tokens: int | None = None) -> Conversation:
         """Return a session with its newest messages; damaged ones are left out and logged."""
         found, unreadable = await self._read(
-            partial(session_rows.conversation, session_key=session_key, max_tokens=max_tokens)
+            partial(
+                session_rows.conversation,
+                session_key=session_key,
+                max_tokens=max_tokens,
+                tails=self._opened().tails,
+            )
         )
         self._tell_unreadable(session_key, unreadable)
         return found
@@ -265,7 +272,7 @@ class SqliteStore:
             calls = [partial(rows.record, turn=turn, limits=self._claims) for turn in turns]
             return disk.follow_all(writer.submit_all(calls))
 
-        return _Open(writer, reader, Notes(self._reactor, write), disk)
+        return _Open(writer, reader, Notes(self._reactor, write), disk, Tails())
 
     async def _write(self, call: Callable[[Connection], T]) -> T:
         state = self._opened()

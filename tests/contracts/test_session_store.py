@@ -348,6 +348,8 @@ class SessionStoreContract(Suite):
 
         def seqs(max_tokens: int) -> list[int]:
             found = self.do(self.store.conversation(SESSION, max_tokens=max_tokens))
+            costs = [estimated_tokens(stored.message) for stored in found.messages]
+            self.assertEqual(found.tokens, sum(costs))
             return [stored.seq for stored in found.messages]
 
         tokens = estimated_tokens(whole.messages[0].message)

@@ -202,6 +202,28 @@ class Asking(SynchronousTestCase):
             },
         )
 
+    def test_messages_that_are_hardly_more_than_text(self) -> None:
+        messages = (
+            Message(role="assistant", content=""),
+            Message(role="assistant", content="I'll look.", tool_calls=(ToolCall("c1", "f", "{}"),)),
+            Message(role="user", content="hi", name="ann"),
+            Message(role="user", content="hi", tool_call_id="c1"),
+        )
+        call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        self.assertEqual(
+            body(ModelRequest(model="m", messages=messages))["messages"],
+            [
+                {"role": "assistant", "content": ""},
+                {"role": "assistant", "content": "I'll look.", "tool_calls": [call]},
+                {"role": "user", "content": "hi", "name": "ann"},
+                {"role": "user", "content": "hi", "tool_call_id": "c1"},
+            ],
+        )
+        short = body(
+            ModelRequest(model="m", messages=messages), CompatSettings(requires_mistral_tool_ids=True)
+        )
+        self.assertRegex(short["messages"][3]["tool_call_id"], "^[a-zA-Z0-9]{9}$")
+
     def test_every_kind_of_message(self) -> None:
         messages = (
             Message(role="system", content="be brief"),

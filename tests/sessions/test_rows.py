@@ -33,7 +33,7 @@ class StatementTests(SynchronousTestCase):
         ]
         self.assertGreater(len(statements), 30)
         for statement in statements:
-            values = [1] * (3 if "?3" in statement else statement.count("?"))
+            values = [1] * (4 if "?4" in statement else statement.count("?"))
             plan = self.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             for *_, step in plan:
                 self.assertTrue(
