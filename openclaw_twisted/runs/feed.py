@@ -26,9 +26,9 @@ JOINED_CHARACTERS = 4096
 class Subscription:
     """A listener's hold on a feed: pause it, go on, or leave."""
 
-    def __init__(self, feed: Feed, listener: Listener) -> None:
+    def __init__(self, feed: Feed) -> None:
+        # Not the listener, which holds this: they would outlive each other until the garbage is collected.
         self._feed = feed
-        self._listener = listener
 
     def pause(self) -> None:
         """Ask the run to wait; saying it twice changes nothing."""
@@ -43,10 +43,6 @@ class Subscription:
         self._feed.release(self)
         self._feed.leave(self)
 
-    def deliver(self, events: Sequence[RunEvent]) -> None:
-        """Hand the next batch to the listener."""
-        self._listener.run_events(events)
-
 
 class Feed:
     """The events of one run."""
@@ -56,7 +52,7 @@ class Feed:
         self._stretch: list[str] = []
         self._stretch_of: type[TextDelta | ReasoningDelta] = TextDelta
         self._stretch_characters = 0
-        self._subscriptions: list[Subscription] = []
+        self._listeners: dict[Subscription, Listener] = {}
         self._holding: set[Subscription] = set()
         self._waiting: list[Deferred[None]] = []
         self.telling = False
@@ -66,11 +62,11 @@ class Feed:
 
     def subscribe(self, listener: Listener) -> Subscription:
         """Give `listener` all events so far and every one to come."""
-        subscription = Subscription(self, listener)
+        subscription = Subscription(self)
         self._end_stretch()
         if self._so_far:
-            subscription.deliver(tuple(self._so_far))
-        self._subscriptions.append(subscription)
+            listener.run_events(tuple(self._so_far))
+        self._listeners[subscription] = listener
         return subscription
 
     def publish(self, events: Sequence[RunEvent]) -> None:
@@ -78,8 +74,8 @@ class Feed:
         self._keep(events)
         self.telling = True
         try:
-            for subscription in tuple(self._subscriptions):
-                subscription.deliver(events)
+            for listener in tuple(self._listeners.values()):
+                listener.run_events(events)
         finally:
             self.telling = False
 
@@ -108,8 +104,7 @@ class Feed:
 
     def leave(self, subscription: Subscription) -> None:
         """Forget this subscription."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+        self._listeners.pop(subscription, None)
 
     def _keep(self, events: Sequence[RunEvent]) -> None:
         for event in events:

@@ -7,6 +7,7 @@ with the reason in the commit. The counts include the calls of the client and of
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from io import StringIO
@@ -105,6 +106,21 @@ class Count:
             self.calls += 1
 
 
+class Garbage:
+    """Counts what is left, while it is entered, that only the garbage collector finds to be unused."""
+
+    left = 0
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        gc.disable()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = gc.collect()
+        gc.enable()
+
+
 class Cost(TestCase):
     timeout = 30
 
@@ -164,6 +180,14 @@ class Cost(TestCase):
     async def test_a_plain_request(self) -> None:
         calls = await self.count(REQUESTS, stream=False)
         self.assertLess(calls, CALLS_PER_REQUEST)
+
+    async def test_a_request_leaves_no_garbage(self) -> None:
+        # Without any the collector has nothing to do, however many requests there are.
+        await self.ask(stream=False)
+        with Garbage() as garbage:
+            for at in range(REQUESTS):
+                await self.ask(stream=at % 2 == 0)
+        self.assertLess(garbage.left, REQUESTS)
 
     async def test_an_event_that_comes_alone(self) -> None:
         Mock.alone, Mock.words = True, EVENTS

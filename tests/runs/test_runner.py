@@ -268,9 +268,9 @@ class Counting(RunnerCase):
     def test_nobody_listens_after_the_first_token(self) -> None:
         runs = MemoryRuns([[TextDelta("a")], Pause()], [Pause()])
         begun, silent = (runs.runner.start(run_request()) for _ in range(2))
-        self.assertEqual((len(begun.feed._subscriptions), len(silent.feed._subscriptions)), (0, 1))
+        self.assertEqual((len(begun.feed._listeners), len(silent.feed._listeners)), (0, 1))
         silent.cancel()
-        self.assertEqual(silent.feed._subscriptions, [])
+        self.assertEqual(silent.feed._listeners, {})
         begun.cancel()
 
 

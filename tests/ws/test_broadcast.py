@@ -63,11 +63,11 @@ class AudienceTests(BroadcastTestCase):
         pause = Pause()
         run = self.start([TextDelta("a")], pause, [TextDelta("b")], [Finished("stop")])
         feed = run.feed
-        self.assertEqual(feed._subscriptions, [])
+        self.assertEqual(feed._listeners, {})
         client = self.door.client()
-        self.assertEqual(len(feed._subscriptions), 1)
+        self.assertEqual(len(feed._listeners), 1)
         client.hang_up()
-        self.assertEqual(feed._subscriptions, [])
+        self.assertEqual(feed._listeners, {})
         late = self.door.client()
         pause.go_on()
         self.assertEqual(self.states(late), ["delta", "final"])
@@ -76,7 +76,7 @@ class AudienceTests(BroadcastTestCase):
     def test_who_only_watches_health_costs_no_run_anything(self):
         self.door.client(scopes=[])
         run = self.start([TextDelta("a")], Pause())
-        self.assertEqual(run.feed._subscriptions, [])
+        self.assertEqual(run.feed._listeners, {})
 
 
 class OneRunTests(BroadcastTestCase):
