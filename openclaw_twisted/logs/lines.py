@@ -27,6 +27,8 @@ Style = Callable[[LogEvent, str], str]
 """Turns an event and its text into what is written, line end included."""
 
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai)[-_][\w-]{8,})")
+# One of these is in every text that the expression finds something in, but in few others.
+_SIGNS = ("bearer", "k-", "k_", "xai-", "xai_")
 _WORDS: Mapping[object, str] = {
     LogLevel.debug: "debug",
     LogLevel.info: "info",
@@ -61,11 +63,22 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     found = re.compile("|".join(map(re.escape, known))) if known else None
 
     def redact(text: str) -> str:
-        if found is not None:
+        # Nearly no text holds any of this, and that is told a hundred times faster without the expressions.
+        if found is not None and _holds_one(known, text):
             text = found.sub("***", text)
+        # Some letters beyond ASCII are upper or lower case of those in the expression.
+        if text.isascii() and not _holds_one(_SIGNS, text.lower()):
+            return text
         return _CREDENTIAL.sub("***", text)
 
     return redact
+
+
+def _holds_one(pieces: Iterable[str], text: str) -> bool:
+    for piece in pieces:  # noqa: SIM110 - `any` takes twice as long
+        if piece in text:
+            return True
+    return False
 
 
 def pretty(event: LogEvent, text: str) -> str:

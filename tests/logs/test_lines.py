@@ -12,12 +12,19 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.logs.lines import (
+    _CREDENTIAL,
     MAX_LINE_CHARACTERS,
     compact,
     json_line,
     pretty,
     redactor,
     text_of,
+)
+
+# What credentials are made of, in either case and in letters beyond ASCII that have one of these as a case.
+PIECES = (
+    *("Bearer", "BEARER", "bearer", "sk", "PK", "rk", "gsk", "xai", "XAI", "s\u212a", "xa\u0131", "-", "_"),
+    *(" ", "\t", "0123456789", "abcdefgh", "\xe9", "."),
 )
 
 
@@ -101,6 +108,13 @@ class Redaction(SynchronousTestCase):
 
     def test_what_looks_like_a_credential(self) -> None:
         redact = redactor([])
-        for text in ("Bearer abc.def", "bearer abc", "sk-proj-0123456789abcdef", "gsk_0123456789"):
+        for text in (
+            *("Bearer abc.def", "bearer abc", "sk-proj-0123456789abcdef", "gsk_0123456789", "XAI-0123456789"),
+            *("s\u212a-0123456789", "xa\u0131_0123456789"),
+        ):
             self.assertEqual(redact(f"with {text} in it"), "with *** in it")
         self.assertEqual(redact("a task-list of keys"), "a task-list of keys")
+
+    @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+    def test_no_credential_is_passed_over(self, text: str) -> None:
+        self.assertIsNone(_CREDENTIAL.search(redactor([])(text)))
