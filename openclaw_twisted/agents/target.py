@@ -6,6 +6,7 @@ beats the headers of chat clients, which beat `user`; without any of them the re
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal
 
@@ -42,6 +43,9 @@ _AGENT_FORMS = ("openclaw/", "openclaw:", "agent:")
 
 UnknownModel = Literal["reject", "default-agent"]
 
+_Given = Mapping[bytes, Sequence[bytes]]
+"""A request's headers, spelled as Twisted does."""
+
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request means.
@@ -69,14 +73,15 @@ def resolve_target(
     Raises `AgentNotFoundError` for agents and models that there are not, `ForbiddenError` for a model that
     the agent's policy excludes, `InvalidRequestError` for malformed or contradicting values.
     """
-    chosen = _chosen_agent(directory, model or "", headers, options.unknown_model)
-    agent, key = _session(directory, chosen, headers, user, options)
+    given = dict(headers.getAllRawHeaders())
+    chosen = _chosen_agent(directory, model or "", given, options.unknown_model)
+    agent, key = _session(directory, chosen, given, user, options)
     return Target(
         agent=agent,
         session_key=key,
         model_echo=model or DEFAULT_MODEL,
-        model_override=_model_override(agent, headers),
-        session_pinned=_header(headers, SESSION_HEADER) is not None and not key.stateless,
+        model_override=_model_override(agent, given),
+        session_pinned=_header(given, SESSION_HEADER) is not None and not key.stateless,
     )
 
 
@@ -94,9 +99,9 @@ def find_model(directory: Directory, model: str, unknown_model: UnknownModel = "
     return _agent_of_model(directory, model, unknown_model) or directory.default
 
 
-def _chosen_agent(directory: Directory, model: str, headers: Headers, unknown: UnknownModel) -> Agent | None:
+def _chosen_agent(directory: Directory, model: str, given: _Given, unknown: UnknownModel) -> Agent | None:
     """Return the agent that the request names, None when it leaves the choice to us."""
-    named = _header(headers, *AGENT_HEADERS)
+    named = _header(given, *AGENT_HEADERS)
     if named is not None:
         return directory.named(named)
     return _agent_of_model(directory, model, unknown)
@@ -124,16 +129,16 @@ def _agent_of_model(directory: Directory, model: str, unknown: UnknownModel) -> 
 def _session(
     directory: Directory,
     chosen: Agent | None,
-    headers: Headers,
+    given: _Given,
     user: str | None,
     options: ChatCompletionsSettings,
 ) -> tuple[Agent, SessionKey]:
     agent = chosen or directory.default
-    given = _header(headers, SESSION_HEADER)
+    pinned = _header(given, SESSION_HEADER)
     # All are read, so that a malformed one is refused whether or not another one decides.
-    conversations = [(name, _header(headers, name)) for name in options.session_headers]
-    if given is not None:
-        return _given_session(directory, agent, given, explicit=chosen is not None)
+    conversations = [(name, _header(given, name)) for name in options.session_headers]
+    if pinned is not None:
+        return _given_session(directory, agent, pinned, explicit=chosen is not None)
     for name, conversation in conversations:
         if conversation is not None:
             client = name.strip().lower().removeprefix("x-").removesuffix("-id")
@@ -180,9 +185,9 @@ def permitted_model(agent: Agent, given: str, where: str) -> str:
     return permitted
 
 
-def _model_override(agent: Agent, headers: Headers) -> str | None:
-    given = _header(headers, MODEL_HEADER)
-    return None if given is None else permitted_model(agent, given, f"The header {MODEL_HEADER}")
+def _model_override(agent: Agent, given: _Given) -> str | None:
+    model = _header(given, MODEL_HEADER)
+    return None if model is None else permitted_model(agent, model, f"The header {MODEL_HEADER}")
 
 
 def _permitted(agent: Agent, wanted: str) -> str | None:
@@ -201,14 +206,14 @@ def _permitted(agent: Agent, wanted: str) -> str | None:
     return None
 
 
-def _header(headers: Headers, *names: str) -> str | None:
+def _header(given: _Given, *names: str) -> str | None:
     """Return the one value that the headers of these names have; None when there is none or it is blank.
 
     Raises `InvalidRequestError` for values that differ, are not UTF-8 or hold control characters.
     """
     found: str | None = None
     for name in names:
-        for raw in headers.getRawHeaders(_wire_name(name)) or ():
+        for raw in given.get(_spelled(name), ()):
             text = _text(name, raw)
             if text and found and text != found:
                 raise InvalidRequestError(f"The header {name} is given twice, with different values.")
@@ -217,8 +222,10 @@ def _header(headers: Headers, *names: str) -> str | None:
 
 
 @cache  # the names are ours and those of the configuration
-def _wire_name(name: str) -> bytes:
-    return name.strip().lower().encode("ascii", "replace")
+def _spelled(name: str) -> bytes:
+    """Return a header's name as Twisted's `Headers` spell it."""
+    one = Headers({name.strip().encode("ascii", "replace"): [b""]})
+    return next(name for name, _ in one.getAllRawHeaders())
 
 
 def _text(name: str, raw: bytes) -> str:

@@ -127,8 +127,10 @@ class Admission:
 
         Raises what `admit` raises for a wrong host, path or method.
         """
+        if head.method != b"OPTIONS":
+            return None
         wanted = head.headers.getRawHeaders(b"access-control-request-method")
-        if head.method != b"OPTIONS" or not wanted or self._rules.origins.listed(head.headers) is None:
+        if not wanted or self._rules.origins.listed(head.headers) is None:
             return None
         self._rules.hosts.check(head.headers, required=head.version != b"HTTP/1.0")
         route, _ = self._match(msgspec.structs.replace(head, method=wanted[-1]))

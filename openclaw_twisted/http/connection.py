@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -103,6 +103,8 @@ class GatewayChannel(HTTPChannel):
     def connectionMade(self) -> None:  # noqa: N802
         """Take a connection."""
         self.site.opened(self)
+        self._peer: IAddress = self.transport.getPeer()
+        self._host: IAddress = self.transport.getHost()
         self._patience = Patience(self.site.limits, self.site.clock.seconds)
         self._alarm = Alarm(self.site.clock, self.timeoutConnection)
         super().connectionMade()
@@ -160,6 +162,14 @@ class GatewayChannel(HTTPChannel):
         self._patience.left(Waiting.NEXT_REQUEST)
         super().requestDone(request)
         self._wait_on()
+
+    def getPeer(self) -> IAddress:  # noqa: N802
+        """Return the client's address, which does not change; Twisted asks with each request."""
+        return self._peer
+
+    def getHost(self) -> IAddress:  # noqa: N802
+        """Return our own address."""
+        return self._host
 
     def setTimeout(self, period: Any) -> Any:  # noqa: N802
         """Give the client so many seconds from now, None for ever; return what it had before."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import ISSLTransport
 from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request, Site
 
@@ -56,7 +57,9 @@ class GatewayRequest(Request):
     _answered_early = False
     _preflight: Mapping[str, str] | None = None
     _cross_origin: Mapping[bytes, bytes] = MappingProxyType({})
-    defaultContentType = None  # noqa: N815 - Twisted's name; every answer says its own
+
+    def parseCookies(self) -> None:  # noqa: N802
+        """Leave cookies alone: nobody here asks for one."""
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Decide on the head alone."""
@@ -120,7 +123,8 @@ class GatewayRequest(Request):
     def write(self, data: bytes) -> None:
         """Send a piece of the answer; what Twisted asks at each is known after the first of a stream."""
         if not (self.chunked and data) or self.finished or self._disconnected:
-            super().write(data)
+            # Not `Request.write` of `twisted.web.server`: it looks after answers that do not say their type.
+            HTTPRequest.write(self, data)
             return
         self.sentLength += len(data)
         self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))

@@ -22,7 +22,7 @@ from openclaw_twisted.config.settings import (
 )
 from openclaw_twisted.errors import AgentNotFoundError, ForbiddenError, GatewayError, InvalidRequestError
 
-UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 DEFAULT_FORMS = (
     None,
     "",
