@@ -30,17 +30,19 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     times_answer: float | None = None
     times_relay: float | None = None
 
+    def cost(self) -> float:
+        """Return the figure that says most about what it costs."""
+        figures = (self.cpu_us_per_chunk, self.cpu_ms, self.kib_each, self.p50_ms)
+        return next((figure for figure in figures if figure is not None), 0.0)
+
     def measure(self, answer: Row | None, relay: Row | None) -> None:
         """Say how many times the yardsticks' figures this one is."""
-        self.times_answer = self._times(answer) if answer else None
-        self.times_relay = self._times(relay) if relay else None
+        self.times_answer = self._times(answer)
+        self.times_relay = self._times(relay)
 
-    def _times(self, other: Row) -> float | None:
-        for figure in ("cpu_us_per_chunk", "cpu_ms", "kib_each"):
-            mine, its = getattr(self, figure), getattr(other, figure)
-            if mine is not None and its:
-                return float(mine / its)
-        return None
+    def _times(self, other: Row | None) -> float | None:
+        known = self.cpu_ms is not None or self.kib_each is not None
+        return self.cost() / other.cost() if known and other is not None and other.cost() else None
 
     def line(self, who: str) -> str:
         """Return the row for people."""
