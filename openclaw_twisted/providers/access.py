@@ -138,8 +138,10 @@ class Access:
 
     def check(self) -> None:
         """Raise why nothing can be asked just now, if that is so."""
-        if not any(key.ready() for key in self._keys):
-            raise self._none_ready()
+        for key in self._keys:
+            if key.ready():
+                return
+        raise self._none_ready()
 
     def standings(self) -> tuple[Standing, ...]:
         """Return how each key stands."""
@@ -162,7 +164,8 @@ class Access:
                 refused.body.drain()
             answer, outcome = await self._attempt(key, address, body)
             if outcome not in _NEXT_KEY or self._seconds() >= ends_at:
-                self._current = self._keys.index(key)
+                if key is not self._keys[self._current]:
+                    self._current = self._keys.index(key)
                 return answer
             refused = answer
         if refused is None:

@@ -82,9 +82,7 @@ class HttpResponse:
 
     __slots__ = ("_ended", "_exchange", "_fields", "_kept", "_protocol", "status", "take")
 
-    def __init__(
-        self, exchange: Exchange, status: int, fields: Mapping[bytes, list[bytes]], begins: bytes
-    ) -> None:
+    def __init__(self, exchange: Exchange, status: int, fields: Mapping[bytes, bytes], begins: bytes) -> None:
         self.status = status
         self._fields = fields
         self._exchange: Exchange | None = exchange
@@ -95,8 +93,8 @@ class HttpResponse:
 
     def header(self, name: bytes) -> str | None:
         """Return the last value of a header, by its name in lower case, or None."""
-        values = self._fields.get(name)
-        return values[-1].decode("latin-1") if values else None
+        value = self._fields.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def deliverBody(self, protocol: IProtocol) -> None:  # noqa: N802 - as Twisted's responses have it
         """Give `protocol` what has come of the body and all that will."""
@@ -162,15 +160,18 @@ class Exchange(Protocol):
         self.origin = origin
         self._reusable = reusable
         self._gone = gone
+        # The parser calls these two for each header and each piece: C from C, with no step of Python between.
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__
         self._parts: list[bytes] = []
         self.on_body = self._parts.append
+        self._head: Mapping[bytes, bytes] = {}
         self._parser = httptools.HttpResponseParser(self)
         self._asked = False
         self._waiter: Deferred[HttpResponse] | None = None
         self._securing: Deferred[Exchange] | None = None
         self._secure = False
         self._response: HttpResponse | None = None
-        self._fields: dict[bytes, list[bytes]] = {}
         self._head_bytes = 0
         self._head_done = self._message_done = self._held = False
 
@@ -267,17 +268,13 @@ class Exchange(Protocol):
         """Note that a message begins; one after the end of the answer is too much."""
         if self._message_done:
             raise BadResponseError("something follows the answer")
-        self._fields = {}
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer, which nobody here wants."""
-        if not self._head_done:
-            self._fields.setdefault(name.lower(), []).append(value)
 
     def on_headers_complete(self) -> None:
         """Note the end of the head, unless it only said that more is to come (1xx)."""
         self._status = self._parser.get_status_code()
         self._head_done = self._status >= FIRST_FINAL_STATUS
+        self._head = {name.lower(): value for name, value in self._fields.items()}
+        self._fields.clear()
 
     def on_message_complete(self) -> None:
         """Note the end of the answer."""
@@ -289,6 +286,8 @@ class Exchange(Protocol):
         parts = self._parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
+        if self._fields:
+            self._fields.clear()  # trailers, which nobody here wants
         response = self._response
         if response is None:
             self._begin(data)
@@ -301,7 +300,7 @@ class Exchange(Protocol):
     def _begin(self, data: bytes) -> None:
         waiter, self._waiter = self._waiter, None
         assert waiter is not None
-        response = self._response = HttpResponse(self, self._status, self._fields, data)
+        response = self._response = HttpResponse(self, self._status, self._head, data)
         if self._message_done:
             self._finish(response)
             waiter.callback(response)

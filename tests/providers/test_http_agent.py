@@ -185,6 +185,22 @@ class Answers(AgentCase):
         self.assertIsNone(response.header(b"link"))
         self.assertEqual(self.read(response).pieces, [b"hi"])
 
+    def test_trailers_are_no_headers_and_not_kept(self) -> None:
+        asking = self.ask()
+        wire = self.server.wires[0]
+        wire.say(CHUNKED.replace(b"0\r\n", b"0\r\nX-First: 1\r\n")[:-2])
+        response = self.successResultOf(asking)
+        wire.say(b"X-Last: 2\r\n")
+        self.assertEqual(wire.protocol._fields, {})
+        wire.say(b"\r\n")
+        self.assertEqual(self.read(response).pieces, [b"hi all"])
+        self.assertEqual([response.header(name) for name in (b"x-first", b"x-last")], [None, None])
+
+    def test_names_in_any_case_and_the_last_of_two(self) -> None:
+        asking = self.ask()
+        self.server.wires[0].say(PLAIN.replace(b"X-Seen: yes", b"X-sEEN: no\r\nX-sEEN: yes"))
+        self.assertEqual(self.successResultOf(asking).header(b"x-seen"), "yes")
+
     def test_a_body_that_ends_with_the_connection(self) -> None:
         reader = self.exchange(b"HTTP/1.1 200 OK\r\n\r\nhi")
         self.assertIsNone(reader.ended)
