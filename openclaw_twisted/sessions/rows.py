@@ -58,6 +58,12 @@ INSERT OR REPLACE INTO runs (
     error_message
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_END_RUN = """
+UPDATE runs SET
+    agent_id = ?, model = ?, status = ?, ended_at = ?, finish_reason = ?, error_code = ?, usage = ?,
+    error_message = ?
+WHERE run_id = ? AND session_key = ? AND started_at = ?
+"""
 _RUN_COLUMNS = """
 run_id, session_key, agent_id, model, status, started_at, ended_at, finish_reason, error_code, usage,
 error_message
@@ -108,7 +114,7 @@ def record(connection: Connection, turn: TurnRecord, limits: ClaimLimits) -> Non
     if messages:
         (last_seq,) = connection.execute(_LAST_SEQ, (run.session_key,)).fetchone()
         connection.executemany(_ADD_MESSAGE, _message_rows(turn, last_seq - len(messages)))
-    connection.execute(_PUT_RUN, _run_row(run))
+    _end_run(connection, run)
     if turn.claim is not None:
         answered = bool(messages) and run.status == "finished"
         _put_claim(connection, (*_claim_row(turn.claim, run), last_seq if answered else None), limits)
@@ -237,6 +243,15 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
         usage.total_tokens if usage else 0,
         usage.total_tokens if usage else None,
     )
+
+
+def _end_run(connection: Connection, run: RunRecord) -> None:
+    """Put a run that has ended on record; one that was there loses its place in no index that it stays in."""
+    row = _run_row(run)
+    run_id, session_key, agent_id, model, status, started_at, *rest = row
+    ended = (agent_id, model, status, *rest, run_id, session_key, started_at)
+    if is_stateless(session_key) or not connection.execute(_END_RUN, ended).rowcount:
+        connection.execute(_PUT_RUN, row)
 
 
 def _run_row(run: RunRecord) -> tuple[Any, ...]:
