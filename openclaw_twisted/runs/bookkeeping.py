@@ -44,9 +44,9 @@ class Bookkeeping:
         if self._is_durable(run):
             await self._store.begin(self._record(run, "running"), run.request.claim)
 
-    async def finish(self, run: Run) -> None:
+    async def finish(self, run: Run, answer: Message) -> None:
         """Keep a turn with its answer."""
-        await self._keep(run, self._record(run, "finished"), (*run.added, run.reply.message()))
+        await self._keep(run, self._record(run, "finished"), (*run.added, answer))
 
     async def break_off(self, run: Run, error: GatewayError) -> None:
         """Keep what there is of a run that did not finish; raises nothing when that fails."""
@@ -69,14 +69,8 @@ class Bookkeeping:
 
     def announce(self, run: Run, reason: SessionChangeReason) -> None:
         """Tell those who watch sessions what a run did to its own."""
-        request = run.request
         self._bus.announce(
-            SessionChange(
-                session_key=str(request.session_key),
-                agent_id=request.agent_id,
-                reason=reason,
-                at=self._now(),
-            )
+            SessionChange(session_key=run.key, agent_id=run.request.agent_id, reason=reason, at=self._now())
         )
 
     def _is_durable(self, run: Run) -> bool:
@@ -99,7 +93,7 @@ class Bookkeeping:
         request = run.request
         return RunRecord(
             run_id=request.run_id,
-            session_key=str(request.session_key),
+            session_key=run.key,
             agent_id=request.agent_id,
             model=run.model,
             status=status,

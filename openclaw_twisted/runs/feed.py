@@ -114,7 +114,8 @@ class Feed:
                 if self._stretch_characters >= JOINED_CHARACTERS:
                     self._end_stretch()
                 continue
-            self._end_stretch()
+            if self._stretch:
+                self._end_stretch()
             if isinstance(event, TextDelta | ReasoningDelta):
                 self._stretch_of = type(event)
                 self._stretch.append(event.text)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from openclaw_twisted.boundaries import Listener, RunStatus
+from openclaw_twisted.boundaries import RunStatus
 from openclaw_twisted.content import Message
 from openclaw_twisted.errors import CancelledRunError, GatewayError
-from openclaw_twisted.events import ModelAnswering, RunEvent, RunFailed, RunFinished, RunStarted
+from openclaw_twisted.events import RunFinished
 from openclaw_twisted.runs.feed import Feed
-from openclaw_twisted.runs.lifecycle import new_lifecycle
+from openclaw_twisted.runs.lifecycle import Lifecycle
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.turn import Reply
 
-__all__ = ["Beginning", "Run", "RunSummary"]
+__all__ = ["Run", "RunSummary"]
 
 
 class Run:
@@ -26,14 +23,14 @@ class Run:
 
     def __init__(self, request: RunRequest) -> None:
         self.request = request
+        self.key = str(request.session_key)
         self.feed = Feed()
-        self.lifecycle = new_lifecycle()
+        self.lifecycle = Lifecycle()
         self.reply = Reply()
         self.added: tuple[Message, ...] = ()
         self.asked_at = 0.0
         self.started_at = 0.0
         self.turn_at: float | None = None
-        self.began_at: float | None = None
         self.stopped_by: GatewayError | None = None
         self.session_id = ""
         self.work: Deferred[RunFinished] | None = None
@@ -44,7 +41,7 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """Where the run stands."""
-        return self.lifecycle.status()
+        return self.lifecycle.status
 
     @property
     def model(self) -> str:
@@ -120,23 +117,3 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float | None
     prompt_tokens: int
     completion_tokens: int
-
-
-class Beginning:
-    """Notes when a run's answer begins, and then leaves, so that the rest of it costs nothing more."""
-
-    def __init__(self, run: Run, clock: IReactorTime) -> None:
-        self._run = run
-        self._clock = clock
-        self._subscription = run.feed.subscribe(self)
-
-    def run_events(self, events: Sequence[RunEvent]) -> None:
-        """Hear a batch."""
-        if isinstance(events[-1], RunStarted | ModelAnswering):
-            return
-        if not isinstance(events[0], RunFinished | RunFailed):
-            self._run.began_at = self._clock.seconds()
-        self._subscription.cancel()
-
-
-_fits: type[Listener] = Beginning

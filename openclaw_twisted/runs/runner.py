@@ -43,7 +43,7 @@ from openclaw_twisted.runs.fresh import asks_afresh
 from openclaw_twisted.runs.lanes import Lanes
 from openclaw_twisted.runs.opening import Opener, SessionRules
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.run import Beginning, Run, RunSummary
+from openclaw_twisted.runs.run import Run, RunSummary
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.runs.turn import ask
 
@@ -126,8 +126,8 @@ class Runner:
         if self._draining:
             raise ShuttingDownError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
         self.check(request.models)
-        self._lanes.admit(str(request.session_key))
         run = Run(request)
+        self._lanes.admit(run.key)
         run.asked_at = self._clock.seconds()
         self._runs[request.run_id] = run
         for watcher in tuple(self._watchers.values()):
@@ -213,13 +213,12 @@ class Runner:
             run.cancel(ShuttingDownError("The gateway is shutting down.", retry_after_seconds=5))
 
     async def _work(self, run: Run, means: _Means) -> RunFinished:
-        async with self._lanes.turn(str(run.request.session_key)):
+        async with self._lanes.turn(run.key):
             run.lifecycle.begin()
             run.started_at = self._now()
             run.turn_at = self._clock.seconds()
             run.feed.publish((RunStarted(run.started_at),))
             means.books.announce(run, "start")
-            Beginning(run, self._clock)
             try:
                 if run.feed.stopped:
                     raise CancelledError  # noqa: TRY301 - as if it had been cancelled while it waited
@@ -233,11 +232,10 @@ class Runner:
             except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
                 await means.books.break_off(run, InternalError(DEFECT))
                 raise
-            await means.books.finish(run)
-        reply = run.reply
-        return RunFinished(
-            message=reply.message(), reason=reply.reason or "stop", usage=reply.usage, at=self._now()
-        )
+            reply = run.reply
+            message = reply.message()
+            await means.books.finish(run, message)
+        return RunFinished(message=message, reason=reply.reason or "stop", usage=reply.usage, at=self._now())
 
     async def _answer(self, run: Run, means: _Means) -> None:
         """Ask, and once more with half as much of the past if the model finds that there is too much."""
@@ -249,15 +247,16 @@ class Runner:
         await means.books.begin(run)
         opened, question = await means.opener.open(request, past)
         run.added = opened.added
-        provider, feed = means.provider, run.feed
+        provider, seconds = means.provider, self._clock.seconds
         try:
-            await ask(provider, question, feed=feed, reply=run.reply)
+            await ask(provider, question, feed=run.feed, reply=run.reply, seconds=seconds)
         except ContextLengthError:
             shorter = opened.shorter()
             if shorter is None or run.reply.text:
                 raise
             self._log.info("run {run_id} is asked again with less of the past", run_id=request.run_id)
-            await ask(provider, await means.opener.question(shorter), feed=feed, reply=run.reply)
+            question = await means.opener.question(shorter)
+            await ask(provider, question, feed=run.feed, reply=run.reply, seconds=seconds)
 
     def _limit(self, run: Run) -> IDelayedCall | None:
         seconds = run.request.timeout_seconds
@@ -300,11 +299,11 @@ class Runner:
         return InternalError(DEFECT)
 
     def _tell(self, run: Run) -> None:
-        usage, status = run.reply.usage, run.status
+        usage, status, began_at = run.reply.usage, run.status, run.reply.began_at
         self._log.info(
             "run {run_id} {status}: agent {agent_id}, model {model}, {seconds:.3f} s, {tokens} tokens",
             run_id=run.request.run_id,
-            session_key=str(run.request.session_key),
+            session_key=run.key,
             status=status,
             agent_id=run.request.agent_id,
             model=run.model,
@@ -316,7 +315,7 @@ class Runner:
                 agent_id=run.request.agent_id,
                 status=status,
                 seconds=self._clock.seconds() - run.asked_at,
-                first_token_seconds=None if run.began_at is None else run.began_at - run.asked_at,
+                first_token_seconds=None if began_at is None else began_at - run.asked_at,
                 prompt_tokens=usage.prompt_tokens if usage else 0,
                 completion_tokens=usage.completion_tokens if usage else 0,
             )

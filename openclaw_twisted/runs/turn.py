@@ -11,7 +11,7 @@ those that were among the messages, and a client that resends them need not have
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 
@@ -33,7 +33,10 @@ MAX_PIECES = 256
 
 
 class Reply:
-    """An answer as far as it has come; `reason` is None until it is complete, `model` until it begins."""
+    """An answer as far as it has come; `reason` is None until it is complete, `model` until it begins.
+
+    `began_at` is when its first piece came, by whatever clock `ask` was given; None before that.
+    """
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -42,6 +45,7 @@ class Reply:
         self.reason: FinishReason | None = None
         self.usage: Usage | None = None
         self.model: str | None = None
+        self.began_at: float | None = None
 
     def take(self, events: Sequence[ProviderEvent]) -> None:
         """Add a batch."""
@@ -157,16 +161,20 @@ def _is_result(message: Message) -> bool:
     return message.role == "tool"
 
 
-async def ask(provider: Provider, question: ModelRequest, *, feed: Feed, reply: Reply) -> None:
+async def ask(
+    provider: Provider, question: ModelRequest, *, feed: Feed, reply: Reply, seconds: Callable[[], float]
+) -> None:
     """Put the question to the provider; publish and gather the answer as it comes.
 
-    Raises what the provider raises; `reply` then holds what had arrived.
+    `seconds` is the clock. Raises what the provider raises; `reply` then holds what had arrived.
     """
     async with aclosing(provider.respond(question)) as answer:
         async for events in answer:
             reply.take(events)
             published = events[:-1] if events and isinstance(events[-1], Finished) else events
             if published:
+                if reply.began_at is None and not isinstance(published[-1], ModelAnswering):
+                    reply.began_at = seconds()
                 feed.publish(published)  # type: ignore[arg-type]  # only the last can be a `Finished`
                 if feed.stopped:
                     raise CancelledError

@@ -265,14 +265,6 @@ class Counting(RunnerCase):
             self.times(), [("failed", 0.0, None), ("finished", 0.0, None), ("cancelled", 0.0, None)]
         )
 
-    def test_nobody_listens_after_the_first_token(self) -> None:
-        runs = MemoryRuns([[TextDelta("a")], Pause()], [Pause()])
-        begun, silent = (runs.runner.start(run_request()) for _ in range(2))
-        self.assertEqual((len(begun.feed._listeners), len(silent.feed._listeners)), (0, 1))
-        silent.cancel()
-        self.assertEqual(silent.feed._listeners, {})
-        begun.cancel()
-
 
 class Stopping(RunnerCase):
     KEY = "agent:main:chat"

@@ -1,12 +1,13 @@
 import sys
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.content import Message, ToolCall, ToolSpec, Usage
 from openclaw_twisted.errors import InvalidRequestError, UpstreamError
-from openclaw_twisted.events import Finished, TextDelta, ToolCallDelta
+from openclaw_twisted.events import Finished, ModelAnswering, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, Scripted, Step, reply
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.turn import MAX_PIECES, Reply, ask, compose, new_messages, with_whole_rounds
@@ -166,16 +167,41 @@ class Asking(SynchronousTestCase):
         self.listener = Collector()
         self.subscription = self.feed.subscribe(self.listener)
         self.reply = Reply()
+        self.clock = Clock()
+        self.clock.advance(3)
 
     def ask(self, provider: Scripted) -> Deferred[None]:
         question = ModelRequest(model="m", messages=(user("hi"),))
-        return Deferred.fromCoroutine(ask(provider, question, feed=self.feed, reply=self.reply))
+        return Deferred.fromCoroutine(
+            ask(provider, question, feed=self.feed, reply=self.reply, seconds=self.clock.seconds)
+        )
 
     def test_the_answer_is_published_and_gathered(self) -> None:
         self.successResultOf(self.ask(Scripted(reply("Hel", "lo", usage=Usage(1, 2, 3)))))
         self.assertEqual(self.listener.batches, [(TextDelta("Hel"),), (TextDelta("lo"),)])
         self.assertEqual(self.reply.message(), said("Hello"))
         self.assertEqual((self.reply.reason, self.reply.usage), ("stop", Usage(1, 2, 3)))
+
+    def test_an_answer_begins_with_what_it_says_first(self) -> None:
+        first, second = Pause(), Pause()
+        script: list[Step] = [
+            [ModelAnswering("a/m")],
+            first,
+            [ReasoningDelta("well")],
+            second,
+            [TextDelta("x")],
+        ]
+        asking = self.ask(Scripted([*script, [Finished("stop")]]))
+        self.assertIsNone(self.reply.began_at)
+        first.go_on()
+        self.clock.advance(1)
+        second.go_on()
+        self.successResultOf(asking)
+        self.assertEqual(self.reply.began_at, 3)
+
+    def test_an_answer_that_says_nothing_never_begins(self) -> None:
+        self.successResultOf(self.ask(Scripted([[ModelAnswering("a/m")], [Finished("stop")]])))
+        self.assertIsNone(self.reply.began_at)
 
     def test_tool_calls_are_put_together_in_order(self) -> None:
         script: list[Step] = [
