@@ -24,6 +24,7 @@ PACKAGE = Path(openclaw_twisted.__file__).parent
 
 # Where "now" is a date, told to clients or kept: never the difference of two.
 TELLS_DATES = {
+    "http/request.py",
     "ordered_id.py",
     "service.py",
     "sessions/memory.py",

@@ -110,12 +110,12 @@ def client_address(peer: str, headers: Headers, trusted: TrustedProxies) -> Clie
     With a trusted peer that is the right-most hop that is not itself a trusted proxy: whatever stands
     left of it, the client could have written. A hop that cannot be read ends the search at the last proxy.
     """
-    ip = _parse_ip(peer) or _UNKNOWN
+    ip, on_this_machine = _parse_peer(peer)
     given = dict(headers.getAllRawHeaders())
     forwarded = not _FORWARDING.isdisjoint(given)
-    if ip in trusted:
+    if trusted.networks and ip in trusted:
         return ClientAddress(_behind(ip, headers, trusted), ip, proxied=True)
-    local = ip.is_loopback and not forwarded and _BROWSER.isdisjoint(given)
+    local = on_this_machine and not forwarded and _BROWSER.isdisjoint(given)
     return ClientAddress(ip, ip, local=local, unattributed=forwarded)
 
 
@@ -171,6 +171,13 @@ def _parse_ip(text: str) -> IPAddress | None:
     except ValueError:
         return None
     return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _parse_peer(text: str) -> tuple[IPAddress, bool]:
+    """Read the address of a socket's other end, and tell whether that is on this machine."""
+    ip = _parse_ip(text) or _UNKNOWN
+    return ip, ip.is_loopback
 
 
 class Authority(NamedTuple):

@@ -26,7 +26,7 @@ from openclaw_twisted.http.conversation import (
     check_required,
     tool_specs,
 )
-from openclaw_twisted.http.parts import ContentLimits, PartIn, TextPartIn, read_content, with_content
+from openclaw_twisted.http.parts import Content, ContentLimits, PartIn, TextPartIn, read_content, with_parts
 
 __all__ = ["ChatRequest", "parse"]
 
@@ -211,9 +211,7 @@ def _in_pieces(body: bytes) -> ChatRequest:
 
 def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, ...]:
     messages = tuple(
-        _message(message, f"messages[{at}]", limits)
-        for at, message in enumerate(given)
-        if not isinstance(message, SystemIn)
+        _message(message, at, limits) for at, message in enumerate(given) if not isinstance(message, SystemIn)
     )
     if not any(message.role in {"user", "tool"} for message in messages):
         raise InvalidRequestError("Missing user message in `messages`.", param="messages")
@@ -221,26 +219,37 @@ def _messages(given: list[MessageIn], limits: ContentLimits) -> tuple[Message, .
     return messages
 
 
-def _message(given: MessageIn, path: str, limits: ContentLimits) -> Message:
+def _message(given: MessageIn, at: int, limits: ContentLimits) -> Message:
+    content = _content(given, at, limits)
+    text = content if isinstance(content, str) else ""
     match given:
+        case UserIn():
+            message = Message(role="user", content=text, name=given.name)
         case AssistantIn():
-            message = Message(role="assistant", tool_calls=_calls(given), name=given.name)
+            message = Message(role="assistant", content=text, tool_calls=_calls(given), name=given.name)
         case ToolResultIn():
-            message = Message(role="tool", tool_call_id=given.tool_call_id, name=given.name)
+            message = Message(role="tool", content=text, tool_call_id=given.tool_call_id, name=given.name)
         case FunctionResultIn():
-            message = Message(role="tool", tool_call_id=_legacy_id(given.name), name=given.name)
-        case _:
-            message = Message(role="user", name=given.name)
-    return with_content(message, read_content(given.content, f"{path}.content", limits))
+            message = Message(role="tool", content=text, tool_call_id=_legacy_id(given.name), name=given.name)
+        case _:  # instructions are read elsewhere
+            raise AssertionError
+    return message if isinstance(content, str) else with_parts(message, content)
+
+
+def _content(given: MessageIn, at: int, limits: ContentLimits) -> Content:
+    content = given.content
+    return content if isinstance(content, str) else read_content(content, f"messages[{at}].content", limits)
 
 
 def _calls(given: AssistantIn) -> tuple[ToolCall, ...]:
     if given.function_call is not None and not given.tool_calls:
         call = given.function_call
         return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments),)
+    if not given.tool_calls:
+        return ()
     return tuple(
         ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
-        for call in given.tool_calls or ()
+        for call in given.tool_calls
     )
 
 
@@ -251,9 +260,7 @@ def _legacy_id(name: str) -> str:
 
 def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, ...]:
     texts = (
-        read_content(message.content, f"messages[{at}].content", limits)
-        for at, message in enumerate(given)
-        if isinstance(message, SystemIn)
+        _content(message, at, limits) for at, message in enumerate(given) if isinstance(message, SystemIn)
     )
     return tuple(text for text in texts if isinstance(text, str))
 

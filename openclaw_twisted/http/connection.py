@@ -105,6 +105,7 @@ class GatewayChannel(HTTPChannel):
         self.site.opened(self)
         self._peer: IAddress = self.transport.getPeer()
         self._host: IAddress = self.transport.getHost()
+        self.tls: bool = ISSLTransport.providedBy(self.transport)
         self._patience = Patience(self.site.limits, self.site.clock.seconds)
         self._alarm = Alarm(self.site.clock, self.timeoutConnection)
         super().connectionMade()
@@ -135,7 +136,7 @@ class GatewayChannel(HTTPChannel):
     def answer_and_close(self, reply: Reply, headers: Mapping[str, str], route_name: str) -> None:
         """Send `reply`, stop sending, and read past what is still on its way for a moment."""
         self._last_words(reply, headers, route_name)
-        if ISSLTransport.providedBy(self.transport):  # TLS cannot be closed by halves
+        if self.tls:  # cannot be closed by halves
             self.loseConnection()
         else:
             self.transport.loseWriteConnection()

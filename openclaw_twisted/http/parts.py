@@ -29,7 +29,7 @@ __all__ = [
     "images_in",
     "known_size",
     "read_content",
-    "with_content",
+    "with_parts",
 ]
 
 IMAGES_KEY = "gateway.http.endpoints.chatCompletions.images"
@@ -155,6 +155,8 @@ class ContentLimits:
         Those still to be fetched are counted; their bytes are not known yet.
         """
         images = images_in(messages)
+        if not images:
+            return
         if len(images) > self.max_images:
             raise InvalidRequestError(
                 f"A request may hold {self.max_images} images, this one holds {len(images)}.",
@@ -215,13 +217,11 @@ def read_content(
     return "".join(texts) if len(texts) == len(parts) else parts
 
 
-def with_content(message: Message, content: Content) -> Message:
-    """Return the message saying `content`: a `Draft` while images of it are still to be fetched."""
-    if isinstance(content, str):
-        return replace(message, content=content)
-    here = tuple(part for part in content if not isinstance(part, ImageLink))
+def with_parts(message: Message, parts: tuple[Part | ImageLink, ...]) -> Message:
+    """Return the message saying `parts`: a `Draft` while images among them are still to be fetched."""
+    here = tuple(part for part in parts if not isinstance(part, ImageLink))
     fields = {**_fields(message), "content": here}
-    return Message(**fields) if len(here) == len(content) else Draft(**fields, parts=content)
+    return Message(**fields) if len(here) == len(parts) else Draft(**fields, parts=parts)
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -230,14 +230,9 @@ def _fields(message: Message) -> dict[str, Any]:
 
 def images_in(messages: Sequence[Message]) -> list[ImagePart | ImageLink]:
     """Return the images of all messages, those to be fetched included."""
-    contents = [message.parts if isinstance(message, Draft) else message.content for message in messages]
-    return [
-        part
-        for content in contents
-        if not isinstance(content, str)
-        for part in content
-        if not isinstance(part, TextPart)
-    ]
+    in_parts = [message for message in messages if not isinstance(message.content, str)]
+    contents = [message.parts if isinstance(message, Draft) else message.content for message in in_parts]
+    return [part for content in contents for part in content if isinstance(part, ImagePart | ImageLink)]
 
 
 def known_size(image: ImagePart | ImageLink) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import ISSLTransport
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http import datetimeToString
@@ -39,6 +40,13 @@ _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
 def new_request_id() -> str:
     """Return an id for a request that brings none of its own."""
     return os.urandom(16).hex()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """Return a time as answers tell it; many are given in a second."""
+    date: bytes = datetimeToString(second)
+    return date
 
 
 def _is_upgrade(request: Request) -> bool:
@@ -113,7 +121,7 @@ class GatewayRequest(Request):
         channel = self.channel
         if self.admitted is not None:
             self.site = cast("Site", channel.site)
-            self.setHeader(b"date", datetimeToString())
+            self.setHeader(b"date", _date(int(time.time())))
             self.render(channel.site.http)
             return
         super().process()
@@ -158,7 +166,7 @@ class GatewayRequest(Request):
             headers=self.requestHeaders,
             peer=getattr(self.getClientAddress(), "host", ""),
             length=length,
-            tls=ISSLTransport.providedBy(channel.transport),
+            tls=channel.tls,
         )
 
     def _first_headers(self) -> None:

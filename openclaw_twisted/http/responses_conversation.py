@@ -19,7 +19,7 @@ from openclaw_twisted.http.conversation import (
     check_required,
     tool_specs,
 )
-from openclaw_twisted.http.parts import ContentLimits, read_content, with_content
+from openclaw_twisted.http.parts import Content, ContentLimits, read_content, with_parts
 from openclaw_twisted.http.responses_request import (
     AllowedToolsIn,
     FunctionToolIn,
@@ -60,8 +60,9 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
             case "function_call":
                 _add_call(messages, _call(item, path))
             case "function_call_output":
-                output = Message(role="tool", tool_call_id=_needed(item.call_id, f"{path}.call_id"))
-                messages.append(with_content(output, read_content(item.output, f"{path}.output", limits)))
+                answered = _needed(item.call_id, f"{path}.call_id")
+                output = read_content(item.output, f"{path}.output", limits)
+                messages.append(_saying(output, Message(role="tool", tool_call_id=answered)))
             case "reasoning":
                 pass
             case _:
@@ -80,10 +81,14 @@ def _message(item: InputItemIn, path: str, limits: ContentLimits) -> Message:
     content = read_content(item.content, f"{path}.content", limits)
     role = _needed(item.role, f"{path}.role")
     if role in {"user", "assistant"}:
-        return with_content(Message(role=role), content)
+        return _saying(content, Message(role=role))
     if not isinstance(content, str):
         raise InvalidRequestError("System messages hold text only.", param=f"{path}.content")
     return Message(role="system", content=content)
+
+
+def _saying(content: Content, message: Message) -> Message:
+    return replace(message, content=content) if isinstance(content, str) else with_parts(message, content)
 
 
 def _call(item: InputItemIn, path: str) -> ToolCall:
