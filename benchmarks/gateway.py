@@ -105,7 +105,7 @@ class Bench:
         return self._peer.request(named, {MODEL_HEADER: f"mock/{model}"})
 
     async def _idle(self) -> Row:
-        return Row(name="idle", kib_each=self._resident() / 1024)
+        return Row(name="idle", kib_each=self._kib_each(0, 1))
 
     async def _closed(self, name: str, concurrency: int, request: Callable[[int], bytes]) -> Row:
         await self._load.closed(concurrency, 1.0, request)  # warm
@@ -140,14 +140,14 @@ class Bench:
     async def _held(self) -> Row:
         before, count = self._resident(), int(1000 * self._scale)
         tally, let_go = await self._load.hold(count, self._request("hold", stream=True)(0))
-        each = (self._resident() - before) / count / 1024
+        each = self._kib_each(before, count)
         let_go()
         return Row(name="held", requests=count, errors=tally.errors, kib_each=each)
 
     async def _ws_idle(self) -> Row:
         before, count = self._resident(), int(5000 * self._scale)
         let_go = await idle_websockets(self._reactor, self._peer, count)
-        each = (self._resident() - before) / count / 1024
+        each = self._kib_each(before, count)
         await let_go()
         return Row(name="ws-idle", requests=count, kib_each=each)
 
@@ -175,6 +175,9 @@ class Bench:
 
     def _cpu(self) -> float:
         return cpu_seconds(self._pid) if self._pid is not None else 0.0
+
+    def _kib_each(self, before: int, count: int) -> float | None:
+        return (self._resident() - before) / count / 1024 if self._pid is not None else None
 
     def _resident(self) -> int:
         return resident_bytes(self._pid) if self._pid is not None else 0
@@ -225,16 +228,18 @@ async def _measure(benches: dict[str, Bench], wanted: Collection[str], rounds: i
     rows: dict[str, list[Row]] = {who: [] for who in benches}
     for name in wanted:
         best: dict[str, Row] = {}
-        for _ in range(1 if name in ONCE else rounds):
+        last = 1 if name in ONCE else rounds
+        for turn in range(1, last + 1):
             for who, bench in benches.items():
-                if name in bench.scenarios:
-                    row = await bench.run(name)
-                    best[who] = min(row, best.get(who, row), key=Row.cost)
-        for who, row in best.items():
-            if who not in YARDSTICKS and who != "direct":
-                row.measure(best.get("answer"), best.get("relay"))
-            rows[who].append(row)
-            print(row.line(who), flush=True)
+                if name not in bench.scenarios:
+                    continue
+                row = await bench.run(name)
+                best[who] = min(row, best.get(who, row), key=Row.cost)
+                if turn == last:
+                    if who not in {"direct", *YARDSTICKS}:
+                        best[who].measure(best.get("answer"), best.get("relay"))
+                    rows[who].append(best[who])
+                    print(best[who].line(who), flush=True)
     return rows
 
 
@@ -265,12 +270,12 @@ async def _our_gateway(reactor: Any, upstream_port: int) -> AsyncIterator[tuple[
 
 
 def _peer(text: str, headers: dict[str, str]) -> tuple[str, Peer, int | None]:
-    name, _, place = text.rpartition("=")
-    url, token, model, *rest = place.split(",")
+    name, scheme, place = text.partition("http://")
+    url, token, model, *rest = f"{scheme}{place}".split(",")
     parts = urlsplit(url)
     assert parts.hostname is not None
     peer = Peer(parts.hostname, parts.port or 80, token, model, headers=headers)
-    return name or "peer", peer, int(rest[0]) if rest else None
+    return name.rstrip("=") or "peer", peer, int(rest[0]) if rest else None
 
 
 def _options(arguments: tuple[str, ...]) -> argparse.Namespace:
