@@ -22,14 +22,18 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from load import Load, Peer, Tally
+from mock_upstream import NEXT
 from processes import TOKEN, Child, cpu_seconds, free_port, gateway_command, resident_bytes
 from table import TITLES, Row
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater, react
 from websockets_load import idle_websockets, websocket_calls
 
@@ -41,8 +45,8 @@ GATEWAY_CORE, OTHER_CORE = 0, 1
 MODEL_HEADER = "x-openclaw-model"
 DIRECT = frozenset({"plain", "plain-alone"})
 SCENARIOS = (
-    *("idle", "plain", "plain-alone", "rate", "stream", "burst", "long", "session", "cancel", "held"),
-    *("ws-idle", "ws-calls"),
+    *("idle", "plain", "plain-alone", "rate", "stream", "step", "burst", "long", "session", "cancel"),
+    *("held", "ws-idle", "ws-calls"),
 )
 ALL = frozenset(SCENARIOS)
 YARDSTICKS = {
@@ -67,6 +71,7 @@ class Bench:
         peer: Peer,
         pid: int | None,
         *,
+        mock: Peer,
         scale: float,
         scenarios: frozenset[str] = ALL,
     ) -> None:
@@ -74,6 +79,7 @@ class Bench:
         self._reactor = reactor
         self._peer = peer
         self._pid = pid
+        self._mock = mock
         self._scale = scale
         self._load = Load(reactor, peer)
         self._sessions = 0
@@ -86,6 +92,7 @@ class Bench:
             "plain-alone": lambda: self._closed("plain-alone", 1, self._request("plain")),
             "rate": self._rate,
             "stream": lambda: self._closed("stream", 8, self._request("alone-100", stream=True)),
+            "step": self._step,
             "burst": lambda: self._closed("burst", 8, self._request("together-100", stream=True)),
             "long": lambda: self._closed("long", 1, self._request("together-10000", stream=True)),
             "session": self._session,
@@ -112,6 +119,21 @@ class Bench:
         cpu = self._cpu()
         tally = await self._load.closed(concurrency, 6 * self._scale, request)
         return self._row(name, tally, cpu)
+
+    async def _step(self) -> Row:
+        streams = 64
+        endpoint = TCP4ClientEndpoint(self._reactor, self._mock.host, self._mock.port)
+        mock: Any = await connectProtocol(endpoint, Protocol())
+        mock.transport.setTcpNoDelay(True)  # noqa: FBT003 - Twisted's signature
+        tally, let_go = await self._load.hold(streams, self._request("step", stream=True)(0))
+        step = partial(mock.transport.write, NEXT)
+        await self._load.in_step(tally, streams, 1.0, step)  # warm
+        cpu = self._cpu()
+        await self._load.in_step(tally, streams, 6 * self._scale, step)
+        row = self._row("step", tally, cpu)
+        let_go()
+        mock.transport.loseConnection()
+        return msgspec.structs.replace(row, requests=streams, per_second=None, cpu_ms=None)
 
     async def _rate(self) -> Row:
         cpu = self._cpu()
@@ -205,18 +227,20 @@ async def _benches(reactor: Any, options: argparse.Namespace, running: AsyncExit
     )
     port = int(await mock.ready)
     direct = Peer("127.0.0.1", port, TOKEN, "*")
-    benches = {"direct": Bench(reactor, direct, mock.pid, scale=scale, scenarios=DIRECT)}
+    benches = {"direct": Bench(reactor, direct, mock.pid, mock=direct, scale=scale, scenarios=DIRECT)}
     for name, scenarios in YARDSTICKS.items():
         program = _program(reactor, "yardstick.py", name, str(port), core=GATEWAY_CORE)
         yardstick = await running.enter_async_context(program)
         place = Peer("127.0.0.1", int(await yardstick.ready), TOKEN, "*")
-        benches[name] = Bench(reactor, place, yardstick.pid, scale=scale, scenarios=scenarios)
+        benches[name] = Bench(
+            reactor, place, yardstick.pid, mock=direct, scale=scale, scenarios=scenarios
+        )
     ours, pid = await running.enter_async_context(_our_gateway(reactor, port))
-    benches["gateway"] = Bench(reactor, ours, pid, scale=scale)
+    benches["gateway"] = Bench(reactor, ours, pid, mock=direct, scale=scale)
     headers = dict(header.split(": ", 1) for header in options.header)
     for text in options.peer:
         name, peer, peer_pid = _peer(text, headers)
-        benches[name] = Bench(reactor, peer, peer_pid, scale=scale)
+        benches[name] = Bench(reactor, peer, peer_pid, mock=direct, scale=scale)
     return benches
 
 

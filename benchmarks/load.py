@@ -1,7 +1,8 @@
 """Requests over keep-alive connections, as cheap as a client in Python can send them, and what they took.
 
 `closed` keeps N requests in flight; `open_loop` starts them at a fixed rate, whatever the server does, and
-counts time from when each was due; `hold` opens streams and keeps them. An answer is only looked at as far
+counts time from when each was due; `hold` opens streams and keeps them; `in_step` gives each of them one
+event at a time. An answer is only looked at as far
 as needed to know where it ends; one that is not a 200 counts as an error.
 """
 
@@ -11,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import quantiles
 from typing import Any
 
@@ -61,6 +63,8 @@ class Tally:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     first_events: list[float] = field(default_factory=list)
+    awaited_events: float = float("inf")
+    on_awaited: Callable[[], object] = lambda: None
 
     def latency(self, percent: int, of: list[float] | None = None) -> float:
         """Return a percentile in milliseconds."""
@@ -117,7 +121,11 @@ class _Client(Protocol):
                 self._complete()
             return
         count = data.count(b"data: ")
-        self._tally.events += count
+        tally = self._tally
+        tally.events += count
+        if tally.events >= tally.awaited_events:
+            tally.awaited_events = float("inf")
+            tally.on_awaited()
         if count and not self._first and b"content" in data:
             self._first = True
             self._tally.first_events.append(self._clock.seconds() - self._due)
@@ -219,6 +227,18 @@ class Load:
             client.ask(request)
             await begun
         return tally, lambda: _abort(clients)
+
+    async def in_step(self, tally: Tally, count: int, seconds: float, step: Callable[[], object]) -> None:
+        """Have `step` send one more event to each of `count` held streams, again whenever all have come."""
+        tally.events = 0
+        began = self._reactor.seconds()
+        while self._reactor.seconds() - began < seconds:
+            all_here: Deferred[None] = Deferred()
+            tally.on_awaited = partial(all_here.callback, None)
+            tally.awaited_events = tally.events + count
+            step()
+            await all_here
+        tally.seconds = self._reactor.seconds() - began
 
     async def hang_ups(self, count: int, concurrency: int, request: bytes) -> Tally:
         """Open `count` streams and hang up on each at its first event."""

@@ -6,12 +6,14 @@ The model's name says how it answers a request for a stream, with chat completio
     alone-N          N chunks, one every two milliseconds
     together-N       N chunks in one write
     hold             the first chunk, and then nothing until the client leaves
+    step             the first chunk, and one more whenever somebody asks for the model `next`
 
 A request for a whole answer gets the same words in one piece, once the stream would have ended.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -21,10 +23,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-__all__ = ["GAP_SECONDS", "Upstream", "main"]
+__all__ = ["GAP_SECONDS", "NEXT", "Upstream", "main"]
 
 GAP_SECONDS = 0.002
 BACKLOG = 4096
+
+NEXT = b'POST / HTTP/1.1\r\nhost: mock\r\ncontent-length: 16\r\n\r\n{"model":"next"}'
+"""Sends every stream of the model `step` one more chunk; nothing is answered."""
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END_OF_BODY = b"0\r\n\r\n"
@@ -84,8 +89,9 @@ class Upstream(Protocol):
 
     transport: Any
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, stepping: set[Upstream]) -> None:
         self._reactor = reactor
+        self._stepping = stepping
         self._parser = HttpRequestParser(self)
         self._body = b""
         self._left = 0
@@ -100,6 +106,7 @@ class Upstream(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """Stop answering."""
+        self._stepping.discard(self)
         if self._next is not None and self._next.active():
             self._next.cancel()
 
@@ -117,7 +124,9 @@ class Upstream(Protocol):
             self.transport.write(NOT_FOUND)
             return
         asked = _DECODER.decode(self._body)
-        if asked.stream:
+        if asked.model == "next":
+            self._step()
+        elif asked.stream:
             self._stream(asked.model)
         else:
             self._answer_whole(asked.model)
@@ -130,8 +139,10 @@ class Upstream(Protocol):
             self._next = self._reactor.callLater(GAP_SECONDS, self._go_on)
         elif way == "together":
             self.transport.write(STREAM_HEAD + ROLE + WORD * int(count) + TAIL)
-        elif way == "hold":
+        elif way in {"hold", "step"}:
             self.transport.write(STREAM_HEAD + ROLE + WORD)
+            if way == "step":
+                self._stepping.add(self)
         else:
             self.transport.write(PLAIN)
 
@@ -144,6 +155,10 @@ class Upstream(Protocol):
             self.transport.write(_whole(int(count)))
         elif way != "hold":
             self.transport.write(PLAIN_WHOLE)
+
+    def _step(self) -> None:
+        for stream in self._stepping:
+            os.write(stream.transport.fileno(), WORD)  # nothing is queued there, and a chunk always fits
 
     def _go_on(self) -> None:
         if not self._left:
@@ -159,9 +174,10 @@ class _Connections(Factory):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._stepping: set[Upstream] = set()
 
     def buildProtocol(self, addr: object) -> Upstream:  # noqa: N802
-        return Upstream(self._reactor)
+        return Upstream(self._reactor, self._stepping)
 
 
 def main(port: str = "0") -> None:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 TOKEN = "a-token-for-benchmarks-only"  # noqa: S105 - it guards nothing
-MODELS = ("plain", "alone-100", "together-100", "alone-2000", "together-10000", "hold")
+MODELS = ("plain", "alone-100", "together-100", "alone-2000", "together-10000", "hold", "step")
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
