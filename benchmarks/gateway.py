@@ -65,7 +65,7 @@ _MESSAGES = [
 class Bench:
     """The scenarios against one server; `pid` is None when its CPU cannot be read."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who is measured, from where, and how long
         self,
         reactor: Any,
         peer: Peer,
@@ -124,7 +124,7 @@ class Bench:
         streams = 64
         endpoint = TCP4ClientEndpoint(self._reactor, self._mock.host, self._mock.port)
         mock: Any = await connectProtocol(endpoint, Protocol())
-        mock.transport.setTcpNoDelay(True)  # noqa: FBT003 - Twisted's signature
+        mock.transport.setTcpNoDelay(True)
         tally, let_go = await self._load.hold(streams, self._request("step", stream=True)(0))
         step = partial(mock.transport.write, NEXT)
         await self._load.in_step(tally, streams, 1.0, step)  # warm
@@ -232,9 +232,7 @@ async def _benches(reactor: Any, options: argparse.Namespace, running: AsyncExit
         program = _program(reactor, "yardstick.py", name, str(port), core=GATEWAY_CORE)
         yardstick = await running.enter_async_context(program)
         place = Peer("127.0.0.1", int(await yardstick.ready), TOKEN, "*")
-        benches[name] = Bench(
-            reactor, place, yardstick.pid, mock=direct, scale=scale, scenarios=scenarios
-        )
+        benches[name] = Bench(reactor, place, yardstick.pid, mock=direct, scale=scale, scenarios=scenarios)
     ours, pid = await running.enter_async_context(_our_gateway(reactor, port))
     benches["gateway"] = Bench(reactor, ours, pid, mock=direct, scale=scale)
     headers = dict(header.split(": ", 1) for header in options.header)

@@ -41,7 +41,7 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.times_relay = self._times(relay)
 
     def _times(self, other: Row | None) -> float | None:
-        known = self.cpu_ms is not None or self.kib_each is not None
+        known = any(figure is not None for figure in (self.cpu_us_per_chunk, self.cpu_ms, self.kib_each))
         return self.cost() / other.cost() if known and other is not None and other.cost() else None
 
     def line(self, who: str) -> str:

@@ -29,8 +29,9 @@ def send_now(transport: Any, data: bytes) -> None:
     ):
         transport.write(data)
         return
-    sent = transport.writeSomeData(data)
-    if isinstance(sent, Exception):
-        sent = 0  # the reactor finds the same when it tries, and ends the connection as it should
+    try:
+        sent = transport.socket.send(data)
+    except OSError:
+        sent = 0  # the reactor finds the same when it tries, and waits or ends the connection as it should
     if sent < len(data):
         transport.write(data[sent:])

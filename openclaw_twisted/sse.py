@@ -38,6 +38,8 @@ def comment(text: str) -> bytes:
 class Decoder:
     """Bytes in, the data of whole events out, at any split of the bytes."""
 
+    __slots__ = ("_at_start", "_data", "_max_event_bytes", "_size", "_tail", "_tail_bytes")
+
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
         self._tail: list[bytes] = []

@@ -179,6 +179,8 @@ def completion(heading: Heading, finished: RunFinished) -> bytes:
 class ChunkEncoder:
     """Run events as chat completion chunks."""
 
+    __slots__ = ("_after_text", "_before_text", "_heading", "_include_usage")
+
     def __init__(self, heading: Heading, *, include_usage: bool) -> None:
         self._heading = heading
         self._include_usage = include_usage

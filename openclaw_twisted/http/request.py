@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -24,6 +24,7 @@ from twisted.web.server import Request, Site
 from openclaw_twisted.errors import GatewayError, TooLargeError
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admitted, Head
 from openclaw_twisted.http.endpoint import Reply, error_reply, send
+from openclaw_twisted.sending import send_now
 
 if TYPE_CHECKING:
     from openclaw_twisted.http.connection import GatewayChannel
@@ -129,13 +130,20 @@ class GatewayRequest(Request):
             channel.forget()
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the answer; what Twisted asks at each is known after the first of a stream."""
-        if not (self.chunked and data) or self.finished or self._disconnected:
-            # Not `Request.write` of `twisted.web.server`: it looks after answers that do not say their type.
-            HTTPRequest.write(self, data)
-            return
-        self.sentLength += len(data)
-        self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
+        """Send a piece of the answer."""
+        # Not `Request.write` of `twisted.web.server`: it looks after answers that do not say their type.
+        HTTPRequest.write(self, data)
+
+    def in_pieces(self) -> Callable[[bytes], object]:
+        """Return what sends the rest of an answer, for as long as the client is there.
+
+        What Twisted asks at each `write` is settled by the first, if there was one. All it looks at for that
+        lies here and there in memory, which with many streams costs more than the asking.
+        """
+        if not self.chunked:
+            return self.write
+        transport = self.channel.transport
+        return lambda data: send_now(transport, b"%x\r\n%b\r\n" % (len(data), data))
 
     def refuse_now(self, error: GatewayError) -> None:
         """Answer before the body is whole, and close the connection."""

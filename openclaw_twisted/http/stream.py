@@ -10,7 +10,7 @@ wait in `carry`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -55,10 +55,16 @@ class EventEncoder(Protocol):
         ...
 
 
-class _Droppable(Protocol):
-    """A request whose connection can be aborted, with a reason."""
+class _Asked(Protocol):
+    """What a request can do here besides what Twisted's can."""
 
-    def drop(self, reason: str) -> None: ...
+    def drop(self, reason: str) -> None:
+        """Abort the connection; `reason` is what this is counted under."""
+        ...
+
+    def in_pieces(self) -> Callable[[bytes], object]:
+        """Return what sends the rest of an answer."""
+        ...
 
 
 def model_used(event: ModelAnswering) -> bytes:
@@ -77,6 +83,26 @@ def printable(model: str) -> str:
 class EventStream:
     """An answer in pieces."""
 
+    __slots__ = (
+        "_all_written",
+        "_clock",
+        "_encoder",
+        "_gone",
+        "_keep_alive_seconds",
+        "_limits",
+        "_outflow",
+        "_paused",
+        "_request",
+        "_send",
+        "_stalled",
+        "_subscription",
+        "_taken",
+        "_taken_at",
+        "_timer",
+        "_unwritten",
+        "_wrote_at",
+    )
+
     def __init__(
         self,
         request: Request,
@@ -93,6 +119,7 @@ class EventStream:
         self._limits = limits
         self._stalled: IDelayedCall | None = None
         self._outflow = Outflow(request.transport)
+        self._send: Callable[[bytes], object] = request.write
         self._taken: int | None = None
         self._taken_at = 0.0
         self._unwritten: list[RunEvent] = []
@@ -112,6 +139,7 @@ class EventStream:
         self._outflow.limit(self._limits.stream_buffer_bytes)
         self._request.registerProducer(self, True)  # noqa: FBT003 - Twisted's signature
         self._write(self._encoder.opening())
+        self._send = cast("_Asked", self._request).in_pieces()
         self._keep_alive()
         self._subscription = run.feed.subscribe(self)
         if self._paused:
@@ -126,6 +154,8 @@ class EventStream:
         """Write a batch as far as the client's pace allows, and keep the rest."""
         if self._unwritten or self._paused:
             self._unwritten += events
+        elif len(events) == 1:
+            self._write(self._encoder.encode(events[0]))
         else:
             self._write_all(events)
 
@@ -193,7 +223,7 @@ class EventStream:
         if taken != self._taken:
             self._taken, self._taken_at = taken, now
         if now - self._taken_at >= self._limits.stream_stall_seconds:
-            cast("_Droppable", self._request).drop("stalled_reader")
+            cast("_Asked", self._request).drop("stalled_reader")
         else:
             self._look_later()
 
@@ -206,7 +236,7 @@ class EventStream:
 
     def _write(self, data: bytes) -> None:
         if data and not self._gone:
-            self._request.write(data)
+            self._send(data)
             self._wrote_at = self._clock.seconds()
 
     def _keep_alive(self) -> None:

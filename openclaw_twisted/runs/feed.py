@@ -26,6 +26,8 @@ JOINED_CHARACTERS = 4096
 class Subscription:
     """A listener's hold on a feed: pause it, go on, or leave."""
 
+    __slots__ = ("_feed",)
+
     def __init__(self, feed: Feed) -> None:
         # Not the listener, which holds this: they would outlive each other until the garbage is collected.
         self._feed = feed
@@ -46,6 +48,11 @@ class Subscription:
 
 class Feed:
     """The events of one run."""
+
+    __slots__ = (
+        *("_holding", "_listeners", "_so_far", "_stretch", "_stretch_characters", "_stretch_of", "_waiting"),
+        *("stopped", "telling"),
+    )
 
     def __init__(self) -> None:
         self._so_far: list[RunEvent] = []

@@ -38,6 +38,8 @@ class Reply:
     `began_at` is when its first piece came, by whatever clock `ask` was given; None before that.
     """
 
+    __slots__ = ("_calls", "_newest", "_text", "began_at", "model", "reason", "usage")
+
     def __init__(self) -> None:
         self._text: list[str] = []
         self._newest: list[str] = []

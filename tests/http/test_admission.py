@@ -126,6 +126,15 @@ class Early(Wire):
         self.assertTrue(answer.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 ")), answer)
         self.assertNotIn(b"chunked", answer.lower())
 
+    async def test_http_1_0_gets_a_stream_without_chunks(self) -> None:
+        self.open(reply("one", " two"))
+        body = json.dumps({**json.loads(BODY), "stream": True}).encode()
+        head = self.head("content-type: application/json", f"content-length: {len(body)}")
+        answer = await self.send(head.replace(b"HTTP/1.1", b"HTTP/1.0") + body)
+        lines = answer.partition(b"\r\n\r\n")[2].splitlines()
+        self.assertEqual([line for line in lines if line and not line.startswith(b"data: ")], [])
+        self.assertEqual(lines[-2:], [b"data: [DONE]", b""])
+
 
 class Limits(Wire):
     async def test_connections_beyond_the_limit_are_closed(self) -> None:
