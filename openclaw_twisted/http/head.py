@@ -7,9 +7,14 @@ untouched, so that there is one reader that refuses.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from twisted.web.http_headers import Headers, InvalidHeaderName
 
 __all__ = ["plain_fields"]
+
+# Clients have names of their own for what they are, but each the same ones in every request.
+REMEMBERED_NAMES = 256
 
 
 def plain_fields(head: bytes, max_fields: int) -> Headers | None:
@@ -22,16 +27,26 @@ def plain_fields(head: bytes, max_fields: int) -> Headers | None:
     ends = len(lines) - 1
     if ends >= max_fields or head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         return None
-    fields = Headers()
+    values: dict[bytes, list[bytes]] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
-        if not colon:
+        spelled = _spelled(name)
+        if not colon or spelled is None:  # a line that goes on where the one before ended is among these
             return None
-        try:
-            fields.addRawHeader(name, value.strip(b" \t"))
-        except InvalidHeaderName:  # a line that goes on where the one before ended is among these
-            return None
-    lengths = fields.getRawHeaders(b"content-length") or ()
-    if fields.hasHeader(b"transfer-encoding") or len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
+        values.setdefault(spelled, []).append(value.strip(b" \t"))
+    lengths = values.get(b"Content-Length", ())
+    if b"Transfer-Encoding" in values or len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
         return None
+    fields = Headers()
+    # They are in order; `addRawHeader` would look at each once more.
+    fields._rawHeaders = values  # noqa: SLF001
     return fields
+
+
+@lru_cache(maxsize=REMEMBERED_NAMES)
+def _spelled(name: bytes) -> bytes | None:
+    """Return a name as `Headers` spell it, None when it cannot be one."""
+    try:
+        return next(name for name, _ in Headers({name: [b""]}).getAllRawHeaders())
+    except InvalidHeaderName:
+        return None
