@@ -27,7 +27,7 @@ from tests.gateway.process import TOKEN, configuration, free_port
 
 REQUESTS = 40
 EVENTS = 200
-CALLS_PER_REQUEST = 1800
+CALLS_PER_REQUEST = 1650
 CALLS_PER_EVENT = 220
 CALLS_PER_EVENT_TOGETHER = 36
 
