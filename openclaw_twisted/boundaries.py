@@ -6,7 +6,7 @@ Each implementation carries one typed line that proves it fits, next to its defi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -34,6 +34,7 @@ from openclaw_twisted.records import (
 
 __all__ = [
     "MAX_HISTORY_MESSAGES",
+    "Batches",
     "CacheRetention",
     "Claim",
     "Conversation",
@@ -57,6 +58,7 @@ __all__ = [
     "SessionRow",
     "SessionStore",
     "StoredMessage",
+    "Taker",
     "Thinking",
     "TurnRecord",
 ]
@@ -107,6 +109,18 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
 
 
+Taker = Callable[[Sequence[ProviderEvent]], Awaitable[None] | None]
+"""What takes batches as they come; what it returns is waited for before the next one."""
+
+Batches = AsyncGenerator[Sequence[ProviderEvent], Taker | None]
+"""An answer in batches, as it arrives.
+
+To be woken for each batch costs more than most batches do. So whoever asks for the next one may send a taker:
+a provider that knows what to do with it hands the following batches to that, and the generator goes on when
+there are no more. Any other provider ignores it and yields them.
+"""
+
+
 class Provider(Protocol):
     """Something that answers model requests: a remote API, a local model, a script."""
 
@@ -117,7 +131,7 @@ class Provider(Protocol):
         """
         ...
 
-    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> Batches:
         """Yield the answer in batches as it arrives; the last event of the last batch is `Finished`.
 
         Asking for the next batch only when the last one was dealt with is the back-pressure: an

@@ -50,6 +50,7 @@ class Body(TwistedProtocol):
         self._held = 0
         self._paused = False
         self._waiter: Deferred[bytes] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
         self._asking: Deferred[Any] | None = None
         self._late = False
         self._ended: Failure | None = None
@@ -82,8 +83,19 @@ class Body(TwistedProtocol):
         Fails with `UpstreamError` when the connection broke, `UpstreamTimeoutError` when the
         upstream was silent too long. Cancelling closes the connection.
         """
-        if self._chunks:
-            return succeed(self.arrived())
+        return succeed(self.arrived()) if self._chunks else self._wait()
+
+    def pour(self, sink: Callable[[bytes], bool]) -> Deferred[bytes]:
+        """Call `sink` with each piece as it arrives, until it wants no more or the body ends, then fire.
+
+        Fails as `read` does, or with what `sink` raises. Cancelling closes the connection.
+        """
+        if self._chunks and not sink(self.arrived()):
+            return succeed(b"")
+        self._sink = sink
+        return self._wait()
+
+    def _wait(self) -> Deferred[bytes]:
         waiter: Deferred[bytes] = Deferred(self._cancelled)
         self._waiter = waiter
         if self._ended is not None:
@@ -122,6 +134,10 @@ class Body(TwistedProtocol):
             self._began = True
             if self._timeouts.idle_seconds < self._timeouts.first_byte_seconds:
                 self._disarm()  # the timer would look too late
+        if self._sink is not None:
+            self._quiet_since = self._clock.seconds()
+            self._give(self._sink, data)
+            return
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(data)
@@ -152,6 +168,24 @@ class Body(TwistedProtocol):
                 )
         return result
 
+    def _give(self, sink: Callable[[bytes], bool], data: bytes) -> None:
+        try:
+            wants_more = sink(data)
+        except Exception:  # noqa: BLE001 - whoever pours hears of it; nothing is awaited
+            failure = Failure()
+            waiter = self._waited_for()
+            if waiter is not None:
+                waiter.errback(failure)
+        else:
+            waiter = None if wants_more else self._waited_for()
+            if waiter is not None:
+                waiter.callback(b"")
+
+    def _waited_for(self) -> Deferred[bytes] | None:
+        waiter, self._waiter = self._waiter, None
+        self._sink = None
+        return waiter
+
     def _tell(self, reason: Failure) -> None:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
@@ -173,7 +207,7 @@ class Body(TwistedProtocol):
             self.transport.stopProducing()
 
     def _conclude(self, reason: Failure) -> None:
-        waiter, self._waiter = self._waiter, None
+        waiter = self._waited_for()
         assert waiter is not None
         if _is_good_end(reason):
             waiter.callback(b"")
@@ -181,7 +215,7 @@ class Body(TwistedProtocol):
             waiter.errback(self._broken_off())
 
     def _cancelled(self, _waiter: Deferred[bytes]) -> None:
-        self._waiter = None
+        self._waited_for()
         self.close()
 
     def _resume(self) -> None:
@@ -200,12 +234,14 @@ class Body(TwistedProtocol):
             self._late = True
             self._asking.cancel()
             return
-        if self._waiter is None:
-            return
+        if self._waiter is not None:
+            self._look_at(self._waiter)
+
+    def _look_at(self, waiter: Deferred[bytes]) -> None:
         if self._quiet_since + self._limit() > self._clock.seconds():
             self._arm()
             return
-        waiter, self._waiter = self._waiter, None
+        self._waited_for()
         error = UpstreamTimeoutError(f"{self._name} was silent for {self._limit():g} s. Try again.")
         watcher, self._watcher = self._watcher, None
         if watcher is not None:

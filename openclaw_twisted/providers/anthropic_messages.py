@@ -12,7 +12,7 @@ https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from openclaw_twisted.apart import Apart
-from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import ModelSettings
-from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.anthropic_conversation import Block, system_blocks, turns
 from openclaw_twisted.providers.anthropic_stream import MessageReader
@@ -70,7 +69,7 @@ class AnthropicMessages:
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
 
-    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> Batches:
         """Ask upstream and yield what each read from its socket brings."""
         return streamed(partial(self._ask, request), name=self._name, reader=MessageReader(self._name))
 

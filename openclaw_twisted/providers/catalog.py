@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider
 from openclaw_twisted.errors import AgentNotFoundError
-from openclaw_twisted.events import ProviderEvent
 
 __all__ = ["Catalog"]
 
@@ -27,7 +26,7 @@ class Catalog:
         provider, name = self._find(model)
         provider.check(name)
 
-    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> Batches:
         """Pass the request to its provider, under the provider's own name of the model."""
         provider, name = self._find(request.model)
         return provider.respond(msgspec.structs.replace(request, model=name))

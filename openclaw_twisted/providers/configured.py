@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.apart import Apart
-from openclaw_twisted.boundaries import Embedder, ModelRequest, Provider, Sampling
+from openclaw_twisted.boundaries import Batches, Embedder, ModelRequest, Provider, Sampling, Taker
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.settings import EMBEDDING_KEY, CompatSettings, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
-from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
@@ -198,28 +197,29 @@ class _Remote:
         for capacity in way.capacities:
             capacity.check()
 
-    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> Batches:
         """Ask the model in its way, when there is a place."""
         way = self._ways.get(request.model, self._otherwise)
         # A generator round the answer would cost each of its batches a step.
         return self._in_turn(way, request) if way.capacities else self._answer(way, request)
 
-    async def _in_turn(
-        self, way: _Way, request: ModelRequest
-    ) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def _in_turn(self, way: _Way, request: ModelRequest) -> Batches:
         entered: list[Capacity] = []
         try:
             for capacity in way.capacities:
                 await capacity.enter()
                 entered.append(capacity)
+            taker: Taker | None = None
             async with aclosing(self._answer(way, request)) as batches:
-                async for events in batches:
-                    yield events
+                while True:
+                    taker = yield await batches.asend(taker)
+        except StopAsyncIteration:
+            return
         finally:
             for capacity in reversed(entered):
                 capacity.leave()
 
-    def _answer(self, way: _Way, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def _answer(self, way: _Way, request: ModelRequest) -> Batches:
         answer = way.api.respond(way.completed(request))
         if (seconds := self._timeout_seconds) is None:
             return answer
@@ -240,7 +240,7 @@ class _Unavailable:
         """Raise `NoProviderError` that says why."""
         raise NoProviderError(self._why)
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         """Raise `NoProviderError` that says why."""
         raise NoProviderError(self._why)
         yield ()  # makes this a generator, as the boundary asks

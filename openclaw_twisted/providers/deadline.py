@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from openclaw_twisted.boundaries import Batches, Taker
 from openclaw_twisted.errors import UpstreamTimeoutError
+from openclaw_twisted.events import ProviderEvent
 
 __all__ = ["within"]
 
-T = TypeVar("T")
 
-
-async def within(
-    answer: AsyncGenerator[T, None], seconds: float, *, clock: IReactorTime, words: str
-) -> AsyncGenerator[T, None]:
+async def within(answer: Batches, seconds: float, *, clock: IReactorTime, words: str) -> Batches:
     """Yield what `answer` yields; after `seconds` stop it and raise `UpstreamTimeoutError(words)`.
 
     Time counts while the answer is waited for and while it waits to be asked for more.
     """
     ends_at = clock.seconds() + seconds
+    taker: Taker | None = None
     async with aclosing(answer):
         while True:
-            arriving = Deferred.fromCoroutine(_next(answer))
+            arriving = Deferred.fromCoroutine(_next(answer, taker))
             left = max(ends_at - clock.seconds(), 0.0)
             arriving.addTimeout(left, clock, lambda *_: Failure(UpstreamTimeoutError(words)))
             batch = await arriving
             if batch is None:
                 return
-            yield batch
+            taker = yield batch
 
 
-async def _next(answer: AsyncGenerator[T, None]) -> T | None:
-    return await anext(answer, None)
+async def _next(answer: Batches, taker: Taker | None) -> Sequence[ProviderEvent] | None:
+    try:
+        return await answer.asend(taker)
+    except StopAsyncIteration:
+        return None

@@ -13,7 +13,7 @@ hear. A refusal of the request itself would be the same everywhere and is not tr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from random import random
 from typing import Literal
@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider, Taker
 from openclaw_twisted.errors import (
     AgentNotFoundError,
     GatewayError,
@@ -35,7 +35,7 @@ from openclaw_twisted.errors import (
     UpstreamRejectedError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import ModelAnswering, ProviderEvent
+from openclaw_twisted.events import ModelAnswering
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.retry_budget import RetryBudget
 
@@ -83,7 +83,7 @@ class Failover:
         """Raise what the provider behind knows."""
         self._catalog.check(model)
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         """Yield the answer of the first model that begins one, with `ModelAnswering` before it."""
         models = [request.model, *request.fallbacks]
         tries, ends_at = 1, self._begin(models[0])
@@ -92,14 +92,17 @@ class Failover:
             if request.fallbacks:
                 question = msgspec.structs.replace(request, model=models[0], fallbacks=())
             answered = False
+            taker: Taker | None = None
             try:
                 async with aclosing(self._catalog.respond(question)) as answer:
-                    async for events in answer:
-                        if answered:
-                            yield events
-                        else:
+                    while True:
+                        events = await answer.asend(taker)
+                        if not answered:
                             answered = True
-                            yield (self._answering(models[0], tries, request.model), *events)
+                            events = (self._answering(models[0], tries, request.model), *events)
+                        taker = yield events
+            except StopAsyncIteration:
+                return
             except (UpstreamError, ModelNotReadyError, NoProviderError, AgentNotFoundError) as error:
                 then, pause = self._then(models, error, tries, ends_at, begun=answered)
                 self._observe(models[0], error, then)
@@ -113,8 +116,6 @@ class Failover:
                 self._tell(models[0], models[1], error)
                 del models[0]
                 tries, ends_at = 1, self._begin(models[0])
-            else:
-                return
 
     def _begin(self, model: str) -> float:
         """Note the first try of a model, and return when there is no time for another."""

@@ -6,14 +6,14 @@ JSON is held back until it is whole, and handed on as the call it stands for, or
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
 
 from openclaw_twisted.apart import Apart
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ToolSpec
 from openclaw_twisted.errors import AgentNotFoundError
@@ -75,7 +75,7 @@ class Local:
         self._model.check()
         self._capacity.check()
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         """Wait until the model is loaded and has a place, then yield its answer."""
         self.check(request.model)
         request = text_only(request, BLIND)

@@ -13,7 +13,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
@@ -24,7 +24,7 @@ import msgspec
 from msgspec.structs import replace
 
 from openclaw_twisted.apart import Apart
-from openclaw_twisted.boundaries import ModelRequest, Provider, Sampling
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import (
     FinishReason,
@@ -277,7 +277,7 @@ class OpenAICompletions:
     def check(self, model: str) -> None:
         """Nothing is known about a remote API before it is asked."""
 
-    def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def respond(self, request: ModelRequest) -> Batches:
         """Ask upstream and yield what each read from its socket brings."""
         return streamed(partial(self._ask, request), name=self._name, reader=StreamReader(self._name))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.defer import Deferred
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import GatewayError, UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
@@ -62,7 +62,7 @@ class Scripted:
     def check(self, model: str) -> None:
         """Every model name is as good as another."""
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         """Replay the next script."""
         self.requests.append(request)
         if not self._scripts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NoReturn, Protocol
 
+from openclaw_twisted.boundaries import Batches, Taker
 from openclaw_twisted.events import ProviderEvent
-from openclaw_twisted.providers.answer import Answer
+from openclaw_twisted.providers.answer import Answer, Body
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
 
 __all__ = ["MAX_TOKENS", "Reader", "counted", "streamed"]
@@ -32,29 +33,53 @@ class Reader(Protocol):
         ...
 
 
-async def streamed(
-    ask: Callable[[], Awaitable[Answer]], *, name: str, reader: Reader
-) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+async def streamed(ask: Callable[[], Awaitable[Answer]], *, name: str, reader: Reader) -> Batches:
     """Ask, and yield what each read from the answer's socket brings; `name` is the provider's in messages.
 
     Raises `UpstreamError` and its children. Closing it closes the connection, unless the answer is complete.
     """
     answer = await ask()
+    body, taker = answer.body, None
     try:
         if answer.status != _OK:
             await _refuse(answer, name)
-        data = answer.body.arrived() or await answer.body.read()
+        data = body.arrived() or await body.read()
         while True:
             events = reader.feed(data) if data else reader.end()
             if reader.finished:
-                answer.body.drain()
+                body.drain()
             if events:
-                yield events
+                taker = yield events
+            if taker is not None and not reader.finished:
+                await _pour(body, reader, taker)
+                data = b""
+            elif not reader.finished:
+                data = await body.read()
             if reader.finished:
                 return
-            data = await answer.body.read()
     finally:
-        answer.body.close()
+        body.close()
+
+
+async def _pour(body: Body, reader: Reader, taker: Taker) -> None:
+    """Hand `taker` what comes, up to the end of the answer or of its body."""
+    held_up: Awaitable[None] | None = None
+
+    def take(data: bytes) -> bool:
+        nonlocal held_up
+        events = reader.feed(data)
+        if reader.finished:
+            body.drain()
+        if events:
+            held_up = taker(events)
+        return held_up is None and not reader.finished
+
+    await body.pour(take)
+    while held_up is not None:
+        waited_for, held_up = held_up, None
+        await waited_for
+        if not reader.finished:
+            await body.pour(take)
 
 
 def counted(told: int | None) -> int | None:

@@ -16,9 +16,9 @@ from contextlib import aclosing
 from itertools import takewhile
 
 import msgspec
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import ModelRequest, Provider, Taker
 from openclaw_twisted.content import FinishReason, Message, ToolCall, Usage, text_of
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import Finished, ModelAnswering, ProviderEvent, TextDelta, ToolCallDelta
@@ -170,16 +170,26 @@ async def ask(
 
     `seconds` is the clock. Raises what the provider raises; `reply` then holds what had arrived.
     """
+
+    def take(events: Sequence[ProviderEvent]) -> Deferred[None] | None:
+        reply.take(events)
+        published = events[:-1] if events and isinstance(events[-1], Finished) else events
+        if published:
+            if reply.began_at is None and not isinstance(published[-1], ModelAnswering):
+                reply.began_at = seconds()
+            feed.publish(published)  # type: ignore[arg-type]  # only the last can be a `Finished`
+            if feed.stopped:
+                raise CancelledError
+        return feed.flowing()
+
+    taker: Taker | None = None
     async with aclosing(provider.respond(question)) as answer:
-        async for events in answer:
-            reply.take(events)
-            published = events[:-1] if events and isinstance(events[-1], Finished) else events
-            if published:
-                if reply.began_at is None and not isinstance(published[-1], ModelAnswering):
-                    reply.began_at = seconds()
-                feed.publish(published)  # type: ignore[arg-type]  # only the last can be a `Finished`
-                if feed.stopped:
-                    raise CancelledError
-            held_up = feed.flowing()
+        while True:
+            try:
+                events = await answer.asend(taker)
+            except StopAsyncIteration:
+                return
+            held_up = take(events)
             if held_up is not None:
                 await held_up
+            taker = take

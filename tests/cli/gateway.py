@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from openclaw_twisted.boundaries import ModelRequest, Provider
+from openclaw_twisted.boundaries import Batches, ModelRequest, Provider
 from openclaw_twisted.config.parse import parse
-from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.service import Gateway
 from openclaw_twisted.testing import real_reactor
 
@@ -32,7 +30,7 @@ class Silent:
     def check(self, model: str) -> None:
         """Every model name is as good as another."""
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         self.asked.callback(None)
         try:
             await Deferred()

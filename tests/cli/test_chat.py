@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
 
 from twisted.internet.defer import Deferred
 
-from openclaw_twisted.boundaries import ModelRequest
+from openclaw_twisted.boundaries import Batches, ModelRequest
 from openclaw_twisted.errors import UpstreamAuthError
-from openclaw_twisted.events import ProviderEvent, TextDelta
+from openclaw_twisted.events import TextDelta
 from openclaw_twisted.providers.scripted import Scripted, reply
 from tests.cli.gateway import Silent
 from tests.cli.served import ServedTestCase
@@ -20,7 +19,7 @@ CTRL_C, CTRL_D = b"\x03", b"\x04"
 class Hesitant(Scripted):
     """Its first answer begins, and never ends; the others are as they are written."""
 
-    async def respond(self, request: ModelRequest) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    async def respond(self, request: ModelRequest) -> Batches:
         first = not self.requests
         async for events in super().respond(request):
             yield events

@@ -28,7 +28,7 @@ from tests.gateway.process import TOKEN, configuration, free_port
 REQUESTS = 40
 EVENTS = 200
 CALLS_PER_REQUEST = 1650
-CALLS_PER_EVENT = 220
+CALLS_PER_EVENT = 205
 CALLS_PER_EVENT_TOGETHER = 36
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -533,6 +533,25 @@ class CapacityTests(ConfiguredCase):
             await second
             provider.check("m")
 
+    async def test_who_takes_its_answer_gets_it_past_the_place_it_has(self) -> None:
+        begins, *rest = stream_of("Hel", "lo")
+
+        def begin(call: UpstreamCall) -> None:
+            self.calls.append(call)
+            call.stream(begins)
+
+        self.server.behaviour = begin
+        provider = self.provider(max_concurrent=1, max_queued=0)
+        batches = provider.respond(ModelRequest(model="m", messages=(user("hi"),)))
+        self.heard += await batches.asend(None)
+        for event in rest:
+            self.calls[0].event(event)
+        taken: list[ProviderEvent] = []
+        with self.assertRaises(StopAsyncIteration):
+            self.heard += await batches.asend(taken.extend)
+        self.assertEqual((self.heard, taken[0]), ([TextDelta("Hel")], TextDelta("lo")))
+        provider.check("m")
+
     async def test_cancelled_in_the_queue(self) -> None:
         provider = self.provider(max_concurrent=1, max_queued=1)
         first, second = self.start(provider, "m"), self.start(provider, "m")

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from openclaw_twisted.boundaries import ModelRequest, Sampling
+from openclaw_twisted.boundaries import Batches, ModelRequest, Sampling
 from openclaw_twisted.config.settings import LocalModelSettings
 from openclaw_twisted.content import ToolSpec, Usage
 from openclaw_twisted.errors import ContextLengthError, ModelNotReadyError, UpstreamError
@@ -130,7 +130,7 @@ class EngineCase(TestCase):
         path.write_bytes(content)
         return path
 
-    def answer(self, text: str, **more: Any) -> AsyncGenerator[Sequence[ProviderEvent], None]:
+    def answer(self, text: str, **more: Any) -> Batches:
         sampling = Sampling(temperature=0, max_tokens=more.pop("max_tokens", 24))
         return self.local.respond(
             ModelRequest(model=MODEL, messages=(user(text),), sampling=sampling, **more)
