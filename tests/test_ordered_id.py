@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.ordered_id import new_id
+from openclaw_twisted.ordered_id import new_digits, new_id
 
 
 class NewIdTests(SynchronousTestCase):
@@ -29,3 +30,12 @@ class NewIdTests(SynchronousTestCase):
         self.assertEqual(len(set(rest)), 1000)
         # Four bits tell the version and two the variant, which is binary 10.
         self.assertEqual((always, ever), (7 << 76 | 2 << 62, (1 << 80) - 1 & ~(8 << 76 | 1 << 62)))
+
+    def test_threads_get_different_ones(self) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            made = list(threads.map(lambda _: new_id(), range(20_000)))
+        self.assertEqual(len(set(made)), len(made))
+
+    def test_the_digits_alone(self) -> None:
+        digits = new_digits()
+        self.assertEqual((len(digits), uuid.UUID(digits).version), (32, 7))

@@ -29,7 +29,8 @@ from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply
 from openclaw_twisted.http.head import plain_fields
 from openclaw_twisted.http.patience import Alarm, Patience, Waiting
-from openclaw_twisted.http.request import NO_ROUTE, new_request_id
+from openclaw_twisted.http.request import NO_ROUTE
+from openclaw_twisted.ordered_id import new_digits
 from openclaw_twisted.sending import send_now
 
 __all__ = ["Door", "GatewayChannel"]
@@ -297,7 +298,7 @@ class GatewayChannel(HTTPChannel):
     def _told(self) -> dict[str, str]:
         """Return the headers of every answer, for one to a head that could not be read to its end."""
         common = {name.decode(): value.decode() for name, value in self.site.common_headers.items()}
-        return {"x-request-id": new_request_id(), **common}
+        return {"x-request-id": new_digits(), **common}
 
     def _send100Continue(self) -> None:  # noqa: N802
         if self._lingering is None:

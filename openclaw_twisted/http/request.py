@@ -6,7 +6,6 @@ Twisted knows a request when its head is complete (`gotLength`), reads the body,
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,23 +23,19 @@ from twisted.web.server import Request, Site
 from openclaw_twisted.errors import GatewayError, TooLargeError
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admitted, Head
 from openclaw_twisted.http.endpoint import Reply, error_reply, send
+from openclaw_twisted.ordered_id import new_digits
 from openclaw_twisted.sending import send_now
 
 if TYPE_CHECKING:
     from openclaw_twisted.http.connection import GatewayChannel
 
-__all__ = ["NO_ROUTE", "GatewayRequest", "new_request_id"]
+__all__ = ["NO_ROUTE", "GatewayRequest"]
 
 NO_ROUTE = "none"
 WEBSOCKET = "websocket"
 """What answers are counted under when no route was matched, and when a WebSocket was refused."""
 
 _SANE_ID = re.compile(rb"[\w.:-]{1,128}")
-
-
-def new_request_id() -> str:
-    """Return an id for a request that brings none of its own."""
-    return os.urandom(16).hex()
 
 
 @lru_cache(maxsize=1)
@@ -179,7 +174,7 @@ class GatewayRequest(Request):
 
     def _first_headers(self) -> None:
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
-        request_id = given if _SANE_ID.fullmatch(given) else new_request_id().encode()
+        request_id = given if _SANE_ID.fullmatch(given) else new_digits().encode()
         self.setHeader(b"x-request-id", request_id)
         for name, value in self._cross_origin.items():
             self.setHeader(name, value)
