@@ -43,6 +43,7 @@ PREFLIGHT_SECONDS = 600
 # Paths without arguments are matched once; they are few, but for those that only differ in their encoding.
 REMEMBERED_PATHS = 256
 _EXPOSED = b"x-request-id, x-openclaw-run-id, x-openclaw-session-key, x-openclaw-model-used, retry-after"
+_JSON = b"application/json"
 _SAFE_METHODS = (b"GET", b"HEAD")
 _MODEL_PATH = b"/v1/models/"
 
@@ -180,10 +181,10 @@ class Admission:
         if head.length is not None and head.length > route.max_body_bytes:
             raise TooLargeError(f"The request body exceeds {route.max_body_bytes} bytes.")
         types = head.headers.getRawHeaders(b"content-type") or [b""]
-        if types[-1].partition(b";")[0].strip().lower() != b"application/json":
+        if types[-1] != _JSON and types[-1].partition(b";")[0].strip().lower() != _JSON:
             raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
-        encoding = head.headers.getRawHeaders(b"content-encoding") or [b"identity"]
-        if encoding[-1].strip().lower() != b"identity":
+        encoding = head.headers.getRawHeaders(b"content-encoding")
+        if encoding and encoding[-1].strip().lower() != b"identity":
             raise UnsupportedMediaTypeError("Send the body without Content-Encoding.")
 
 

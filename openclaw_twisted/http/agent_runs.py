@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 
@@ -108,12 +109,13 @@ class AgentRuns:
             return run
         async with placing() as place:
             messages = conversation.messages
-            if any(isinstance(message, Draft) for message in messages):
+            if [message for message in messages if isinstance(message, Draft)]:
                 messages = await images.resolve(messages)
             run = self._joined(repetition)  # the same request may have come meanwhile
             if run is None:
-                said = msgspec.structs.replace(conversation, messages=(*place.before, *messages))
-                run = self._runner.start(self._request(target, said, place, repetition))
+                if place.before or messages is not conversation.messages:
+                    conversation = replace(conversation, messages=(*place.before, *messages))
+                run = self._runner.start(self._request(target, conversation, place, repetition))
                 if repetition is not None:
                     self._repeats.enter(repetition.key, run, repetition.digest)
         return run

@@ -148,12 +148,13 @@ async def answer(endpoint: Endpoint, call: Call) -> None:
 def send(request: Request, reply: Reply) -> None:
     """Write a whole answer; whoever calls finishes the request."""
     request.setResponseCode(reply.status)
+    set_header = request.responseHeaders.setRawHeaders
     if reply.body:
-        request.setHeader("content-type", reply.content_type)
+        set_header("content-type", (reply.content_type,))
     if reply.status != HTTPStatus.NO_CONTENT:
-        request.setHeader("content-length", str(len(reply.body)))
+        set_header("content-length", (str(len(reply.body)),))
     for name, value in reply.headers.items():
-        request.setHeader(name, value)
+        set_header(name, (value,))
     request.write(reply.body)
 
 
