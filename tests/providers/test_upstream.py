@@ -24,6 +24,7 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.answer import DRAIN_SECONDS, HIGH_WATER_BYTES, Body, Timeouts
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
+from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.upstream import Upstream, make_agent
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
 
@@ -43,13 +44,20 @@ class Calls(TestCase):
         self.first_heard: Deferred[None] = Deferred()
         self.provider = self.make_provider(Timeouts())
 
-    def make_provider(self, timeouts: Timeouts, base_url: str | None = None) -> OpenAICompletions:
+    def upstream(self, timeouts: Timeouts) -> Upstream:
         reactor = real_reactor()
         agent = make_agent(reactor, timeouts)
         self.addCleanup(lambda: Deferred.fromCoroutine(agent.close()))
-        upstream = Upstream(reactor, agent, name="mock", timeouts=timeouts)
+        return Upstream(reactor, agent, name="mock", timeouts=timeouts)
+
+    def embeddings(self) -> OpenAIEmbeddings:
+        return OpenAIEmbeddings(
+            self.upstream(Timeouts()), name="mock", base_url=self.server.base_url, headers={}, model="m"
+        )
+
+    def make_provider(self, timeouts: Timeouts, base_url: str | None = None) -> OpenAICompletions:
         return OpenAICompletions(
-            upstream,
+            self.upstream(timeouts),
             name="mock",
             base_url=base_url or self.server.base_url,
             headers={"authorization": "Bearer sk-secret-key"},
@@ -210,6 +218,15 @@ class Calls(TestCase):
             await self.ask()
             self.assertEqual(self.heard[:2], [TextDelta("Hel"), TextDelta("lo")], coding)
         self.assertEqual(self.server.connections, 1)
+
+    async def test_embeddings_are_asked_for_compressed(self) -> None:
+        body = gzip.compress(b'{"data":[{"embedding":[0.5,-1]}]}')
+        self.server.behaviour = None
+        asking = Deferred.fromCoroutine(self.embeddings().embed(["hi"], None))
+        call = await self.server.calls.get()
+        self.assertEqual(call.headers["accept-encoding"], "gzip")
+        call.answer(200, body, content_encoding="gzip")
+        self.assertEqual((await asking).vectors, ((0.5, -1.0),))
 
     async def test_what_cannot_be_unpacked_is_no_answer(self) -> None:
         for coding, words in (
