@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any
@@ -231,7 +232,7 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
         run.session_key,
         run.agent_id,
         stateless,
-        new_id(),
+        new_id() if stateless else str(uuid.uuid4()),  # people call sessions by how their ids begin
         run.started_at,
         run.started_at,
         at,

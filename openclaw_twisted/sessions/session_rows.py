@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from math import inf
@@ -19,7 +20,6 @@ from openclaw_twisted.boundaries import (
     SessionRow,
 )
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.records import MAX_HISTORY_MESSAGES
 from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions import rows
@@ -168,7 +168,7 @@ def reset(connection: Connection, session_key: str, at: float) -> SessionRow:
     before = _created(connection, session_key, at)
     if before.message_count:
         connection.execute(_ARCHIVE, (before.last_seq, "reset", at, session_key))
-    connection.execute(_START_AFRESH, (new_id(), at, session_key))
+    connection.execute(_START_AFRESH, (str(uuid.uuid4()), at, session_key))
     after = find(connection, session_key)
     assert after is not None
     return after
@@ -278,7 +278,7 @@ def _created(connection: Connection, session_key: str, at: float) -> SessionRow:
     """Return the session, which is there and was updated at `at` or later."""
     connection.execute(
         _CREATE,
-        (session_key, agent_of(session_key), is_stateless(session_key), new_id(), at, at, at),
+        (session_key, agent_of(session_key), is_stateless(session_key), str(uuid.uuid4()), at, at, at),
     )
     row = find(connection, session_key)
     assert row is not None

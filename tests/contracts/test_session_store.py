@@ -193,6 +193,13 @@ class SessionStoreContract(Suite):
             [stored.at for stored in self.do(self.store.history(SESSION))], [100, 100, 100, 101.5, 200]
         )
 
+    def test_sessions_are_told_apart_by_how_their_ids_begin(self):
+        for number in range(20):
+            self.do(self.store.commit(turn(f"run-{number}", f"agent:main:{number}")))
+            self.do(self.store.reset(f"agent:main:{number}", 200.0))
+        listed = self.listed(stateless=False)
+        self.assertEqual(len({row.session_id[:8] for row in listed}), 20)
+
     def test_a_session_is_listed_with_its_counts(self):
         self.do(self.store.begin(run("run-1", status="running", ended_at=None)))
         (row,) = self.do(self.store.sessions()).rows
