@@ -67,7 +67,7 @@ class Alarm:
 
     def __init__(self, clock: IReactorTime, ring: Callable[[], object]) -> None:
         self._clock = clock
-        self._ring = ring
+        self._ring: Callable[[], object] | None = ring
         self._due: float | None = None
         self._timer_at = 0.0
         self._timer: IDelayedCall | None = None
@@ -90,8 +90,8 @@ class Alarm:
             self._start(due, seconds)
 
     def stop(self) -> None:
-        """Never ring, and leave no timer behind."""
-        self._due = None
+        """Never ring again, and let go of whom it was for."""
+        self._due = self._ring = None
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -109,4 +109,5 @@ class Alarm:
             self._start(self._due, left)
             return
         self._due = None
-        self._ring()
+        if self._ring is not None:
+            self._ring()

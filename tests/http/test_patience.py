@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -215,6 +217,20 @@ class InMemory(Wire):
         self.assertNotIn(b"HTTP/1.1 408 ", pipe.value())
         self.clock.advance(0.2)
         self.assertIn(b"HTTP/1.1 408 ", pipe.value())
+
+    def test_a_connection_that_is_gone_is_forgotten_at_once(self) -> None:
+        self.open_with()
+        gc.disable()  # which would find it later, among much else
+        self.addCleanup(gc.enable)
+        channel = self.door.site.buildProtocol(None)
+        pipe = Pipe()
+        channel.makeConnection(pipe)
+        channel.dataReceived(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        pipe.unregisterProducer()  # as a socket that is closed does
+        channel.connectionLost(Failure(ConnectionDone()))
+        gone = weakref.ref(channel)
+        del channel
+        self.assertIsNone(gone())
 
     async def test_a_slow_answer_is_no_slow_request(self) -> None:
         pause = Pause()
