@@ -196,7 +196,8 @@ class SessionStoreContract(Suite):
     def test_sessions_are_told_apart_by_how_their_ids_begin(self):
         for number in range(20):
             self.do(self.store.commit(turn(f"run-{number}", f"agent:main:{number}")))
-            self.do(self.store.reset(f"agent:main:{number}", 200.0))
+            if number % 2:
+                self.do(self.store.reset(f"agent:main:{number}", 200.0))
         listed = self.listed(stateless=False)
         self.assertEqual(len({row.session_id[:8] for row in listed}), 20)
 
