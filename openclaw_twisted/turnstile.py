@@ -30,10 +30,16 @@ class Turnstile:
         self._handovers = handovers
         self._when_empty = when_empty
 
+    def pass_through(self) -> bool:
+        """Take a place if one is free; tell whether one was."""
+        if self.free <= 0:
+            return False
+        self.free -= 1
+        return True
+
     async def enter(self) -> None:
         """Wait for a place; whoever is cancelled meanwhile gives theirs in the queue up."""
-        if self.free > 0:
-            self.free -= 1
+        if self.pass_through():
             return
         mine: Deferred[None] = Deferred(self._gave_up)
         self.queue.append(mine)

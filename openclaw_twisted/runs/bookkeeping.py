@@ -68,13 +68,15 @@ class Bookkeeping:
             )
 
     def announce(self, run: Run, reason: SessionChangeReason) -> None:
-        """Tell those who watch sessions what a run did to its own."""
+        """Tell those who watch sessions what a run did to its own, unless that lasts for one request only."""
+        if run.stateless:
+            return
         self._bus.announce(
             SessionChange(session_key=run.key, agent_id=run.request.agent_id, reason=reason, at=self._now())
         )
 
     def _is_durable(self, run: Run) -> bool:
-        if not run.request.session_key.stateless:
+        if not run.stateless:
             return True
         return self._keep_stateless and run.request.claim is not None
 

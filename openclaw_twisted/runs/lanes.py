@@ -106,7 +106,10 @@ class _Turn(AbstractAsyncContextManager[None]):
         self._places = places
 
     async def __aenter__(self) -> None:
-        await self._lanes.enter(self._lane)
+        if not self._lane.pass_through():
+            await self._lanes.enter(self._lane)
+        if self._places.pass_through():
+            return
         try:
             await self._lanes.enter(self._places)
         except BaseException:  # cancelled while it waited

@@ -24,6 +24,7 @@ class Run:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.key = str(request.session_key)
+        self.stateless = request.session_key.stateless
         self.feed = Feed()
         self.lifecycle = Lifecycle()
         self.reply = Reply()

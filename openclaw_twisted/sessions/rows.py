@@ -227,7 +227,7 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
     usage = run.usage if messages is not None else None
     at = changed_at(run)
     stateless = is_stateless(run.session_key)
-    told = () if stateless else messages or ()  # nobody looks for a request by what it said
+    told = None if stateless else messages  # nobody looks for a request by what it said
     return (
         run.session_key,
         run.agent_id,
@@ -237,8 +237,8 @@ def _session_row(run: RunRecord, messages: tuple[Message, ...] | None) -> tuple[
         run.started_at,
         at,
         len(messages or ()),
-        title_of(told),
-        preview_of(told),
+        title_of(told) if told else None,
+        preview_of(told) if told else None,
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
         usage.total_tokens if usage else 0,

@@ -49,6 +49,11 @@ class AnnouncementTests(SynchronousTestCase):
     def reasons(self) -> list[str]:
         return [change.reason for change in self.heard]
 
+    def test_a_run_without_a_session_changes_none(self):
+        self.runs.provider.add(reply("Hi"))
+        self.runs.runner.start(run_request())
+        self.assertEqual(self.reasons(), [])
+
     def test_a_run_that_is_kept(self):
         pause = Pause()
         self.runs.provider.add([pause, *reply("Hi")])
