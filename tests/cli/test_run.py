@@ -4,10 +4,12 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from openclaw_twisted.cli.run import twistd_options
 from tests.cli.case import CommandTestCase, environment
 from tests.cli.child import Child
 
@@ -67,6 +69,10 @@ class HelpTests(CommandTestCase):
         self.assertIn("Usage: openclaw-gateway run [OPTIONS]", said)
         for option in ("--config=", "--port=", "--bind=", "--state-dir="):
             self.assertIn(option, said)
+
+    def test_plugins_of_other_programs_are_not_looked_for(self) -> None:
+        options: Any = twistd_options()
+        self.assertEqual(["openclaw-gateway"], [command for command, *_ in options.subCommands])
 
     def test_a_slip(self) -> None:
         said = self.fail_with(1, "run", "--prot", "1")
