@@ -291,17 +291,9 @@ class OpenAICompletions:
 
 def request_body(request: ModelRequest, compat: CompatSettings) -> bytes:
     """Return the JSON body that asks for `request`, shaped for what the upstream understands."""
-    as_they_are = _AS_THEY_ARE
-    if compat.supports_developer_role:
-        as_they_are -= {"system"}
-    if compat.requires_reasoning_content_on_assistant_messages:
-        as_they_are -= {"assistant"}
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [
-            message if message.role in as_they_are and _is_plain(message) else _message(message, compat)
-            for message in request.messages
-        ],
+        "messages": _messages(request.messages, compat),
         "stream": True,
     }
     if compat.supports_usage_in_streaming is not False:
@@ -338,10 +330,23 @@ def _tool_choice(choice: str | tuple[str, str]) -> object:
     return {"type": "function", "function": {"name": choice[1]}}
 
 
-def _is_plain(message: Message) -> bool:
-    """Tell whether a message's own JSON is that of this API: it is text, and nothing else has to be said."""
-    content = message.content
-    return isinstance(content, str) and bool(content) and not message.tool_calls and not message.tool_call_id
+def _messages(messages: Sequence[Message], compat: CompatSettings) -> list[Message | dict[str, Any]]:
+    """Return messages in the words of this API; those that are nothing but text are in them already."""
+    as_they_are = _AS_THEY_ARE
+    if compat.supports_developer_role:
+        as_they_are -= {"system"}
+    if compat.requires_reasoning_content_on_assistant_messages:
+        as_they_are -= {"assistant"}
+    return [
+        message
+        if message.role in as_they_are
+        and message.content
+        and isinstance(message.content, str)
+        and not message.tool_calls
+        and not message.tool_call_id
+        else _message(message, compat)
+        for message in messages
+    ]
 
 
 def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
