@@ -30,6 +30,8 @@ EVENTS = 200
 CALLS_PER_REQUEST = 1650
 CALLS_PER_EVENT = 205
 CALLS_PER_EVENT_TOGETHER = 36
+CALLS_PER_STORED_MESSAGE = 7
+TURNS_BEFORE = 40
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -156,10 +158,9 @@ class Cost(TestCase):
         assert self.client.transport is not None
         self.client.transport.loseConnection()
 
-    async def ask(self, *, stream: bool) -> None:
-        body = json.dumps(
-            {"model": "openclaw", "stream": stream, "messages": [{"role": "user", "content": "x"}]}
-        )
+    async def ask(self, *, stream: bool, user: str | None = None) -> None:
+        said = {"model": "openclaw", "stream": stream, "messages": [{"role": "user", "content": "x"}]}
+        body = json.dumps(said if user is None else said | {"user": user})
         assert self.client.transport is not None
         done = self.client.done
         self.client.transport.write(
@@ -170,16 +171,23 @@ class Cost(TestCase):
         )
         await done
 
-    async def count(self, times: int, *, stream: bool) -> float:
-        await self.ask(stream=stream)  # what is only done once is not counted
+    async def count(self, times: int, *, stream: bool, user: str | None = None) -> float:
+        await self.ask(stream=stream, user=user)  # what is only done once is not counted
         with Count() as count:
             for _ in range(times):
-                await self.ask(stream=stream)
+                await self.ask(stream=stream, user=user)
         return count.calls / times
 
     async def test_a_plain_request(self) -> None:
         calls = await self.count(REQUESTS, stream=False)
         self.assertLess(calls, CALLS_PER_REQUEST)
+
+    async def test_a_stored_message(self) -> None:
+        short = await self.count(REQUESTS // 4, stream=False, user="short")
+        for _ in range(TURNS_BEFORE):
+            await self.ask(stream=False, user="long")
+        long = await self.count(REQUESTS // 4, stream=False, user="long")
+        self.assertLess((long - short) / (2 * TURNS_BEFORE), CALLS_PER_STORED_MESSAGE)
 
     async def test_a_request_leaves_no_garbage(self) -> None:
         # Without any the collector has nothing to do, however many requests there are.
