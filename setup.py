@@ -42,6 +42,7 @@ setup(
         "twisted[tls]>=26.10",
         "klein>=24.8",
         "autobahn>=26.7.1",
+        "treq>=26.7",
         "httptools>=0.8",
         "json5>=0.17",
         "msgspec>=0.22",
@@ -53,7 +54,7 @@ setup(
     extras_require={
         "local": ["xllamacpp>=2026.10.11549,<2027"],
         # schemathesis makes requests from the OpenAPI document and judges answers; it brings jsonschema-rs.
-        "test": ["openai>=3.52,<4", "hypothesis>=6.170", "schemathesis>=4.32,<5", "treq>=26.7"],
+        "test": ["openai>=3.52,<4", "hypothesis>=6.170", "schemathesis>=4.32,<5"],
     },
     entry_points={"console_scripts": ["openclaw-gateway = openclaw_twisted.cli:main"]},
 )

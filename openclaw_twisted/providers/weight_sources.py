@@ -20,13 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectError, DNSLookupError, SSLError
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    RedirectAgent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
+from twisted.web.client import Agent, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import OK, PARTIAL_CONTENT
 from twisted.web.http_headers import Headers
@@ -47,7 +41,6 @@ __all__ = ["HttpsOnlyAgent", "Progress", "Publisher", "Source", "WheelMirror", "
 CONNECT_TIMEOUT_SECONDS = 5.0
 FIRST_BYTE_TIMEOUT_SECONDS = 15.0
 IDLE_TIMEOUT_SECONDS = 30.0
-MAX_REDIRECTS = 5
 PIP_PROGRESS_SECONDS = 0.5
 MAX_QUOTED_LINES = 6
 
@@ -123,8 +116,7 @@ class Publisher:
     """
 
     def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
-        direct = agent or HttpsOnlyAgent(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_SECONDS))
-        self._agent = RedirectAgent(direct, redirectLimit=MAX_REDIRECTS)
+        self._agent = agent or HttpsOnlyAgent(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_SECONDS))
         self._reactor = reactor
 
     async def fetch(self, model: KnownModel, file: PartialFile, progress: Progress) -> None:
@@ -164,10 +156,12 @@ class Publisher:
             raise UpstreamError(f"{host} broke off after {there} of {published.size_bytes} bytes.")
 
     async def _get(self, url: str, host: str, offset: int) -> IResponse:
+        from treq.client import HTTPClient  # loaded by those who fetch a model: most never do
+
         headers = Headers({b"user-agent": [b"openclaw-twisted"]})
         if offset:
             headers.addRawHeader(b"range", b"bytes=%d-" % offset)
-        asking = self._agent.request(b"GET", url.encode("ascii"), headers)
+        asking = HTTPClient(self._agent).get(url, headers=headers, unbuffered=True, reactor=self._reactor)
         late = Failure(
             UpstreamTimeoutError(f"{host} did not answer within {FIRST_BYTE_TIMEOUT_SECONDS:g} s.")
         )

@@ -60,5 +60,6 @@ class LoadedTests(SynchronousTestCase):
             "openclaw_twisted.http.openapi",
             "openclaw_twisted.http.responses",
             "openclaw_twisted.ws.methods",
+            "treq",
         )
         self.assertEqual([], [name for name in loaded if name.startswith(waiting)])
