@@ -41,7 +41,8 @@ with atheris.instrument_imports(include=["openclaw_twisted"]):
     from openclaw_twisted.http import chat_request, responses_request
     from openclaw_twisted.http.parts import ContentLimits, Draft
     from openclaw_twisted.providers.http_exchange import Exchange, HttpRequest
-    from openclaw_twisted.providers.openai_completions import StreamReader, request_body
+    from openclaw_twisted.providers.openai_completions import request_body
+    from openclaw_twisted.providers.openai_stream import StreamReader
     from openclaw_twisted.providers.refusals import refusal
     from openclaw_twisted.sse import Decoder
     from openclaw_twisted.testing import chunk, stream_of

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
@@ -16,12 +15,13 @@ from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import Batches, Embedder, ModelRequest, Provider, Sampling, Taker
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.secret import Secret
-from openclaw_twisted.config.settings import EMBEDDING_KEY, CompatSettings, ModelSettings, ProviderSettings
+from openclaw_twisted.config.settings import EMBEDDING_KEY, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
 from openclaw_twisted.providers.capacity import Capacity
+from openclaw_twisted.providers.compat import compat_of
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
@@ -30,20 +30,11 @@ from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.transport import proxy_finder, trust_of
 from openclaw_twisted.providers.upstream import Upstream, make_agent
 
-__all__ = ["Configured", "compat_of", "timeouts_of"]
+__all__ = ["Configured", "timeouts_of"]
 
 OPENAI = "openai-completions"
 ANTHROPIC = "anthropic-messages"
 PATIENCE_SECONDS = 120.0
-
-_KNOWN: Mapping[str, Mapping[str, Any]] = {
-    # the newer models refuse `max_tokens`
-    "api.openai.com": {"max_tokens_field": "max_completion_tokens"},
-    # refuses fields it does not know, and tells its counts unasked
-    "api.mistral.ai": {"requires_mistral_tool_ids": True, "supports_usage_in_streaming": False},
-    "api.deepseek.com": {"requires_reasoning_content_on_assistant_messages": True},
-    "generativelanguage.googleapis.com": {"requires_thought_signatures": True},
-}
 
 _Carrier = Literal["authorization", "x-api-key"] | None
 
@@ -391,13 +382,6 @@ def _keys(given: ProviderSettings, carrier: _Carrier) -> list[dict[str, str]]:
     if not keys or carrier is None:
         return [{}]
     return [{carrier: f"Bearer {key}" if carrier == "authorization" else key} for key in keys]
-
-
-def compat_of(compat: CompatSettings, base_url: str) -> CompatSettings:
-    """Fill in what is known of the address, where the settings do not say."""
-    known = _KNOWN.get(urlsplit(base_url).hostname or "", {})
-    unsaid = {name: value for name, value in known.items() if getattr(compat, name) is None}
-    return replace(compat, **unsaid) if unsaid else compat
 
 
 _fit: tuple[type[Provider], ...] = (_Remote, _Unavailable)

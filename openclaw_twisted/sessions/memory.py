@@ -365,12 +365,10 @@ class MemoryStore:
     async def _prune_unused(self, retention: Retention) -> int:
         count = sum(not is_stateless(key) for key in self._sessions)
         too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
-        deleted = 0
-        for row in [row for row in self._longest_unused(retention) if f":{RESPONSE}" in row.session_key]:
-            if deleted >= too_many:
-                break
+        responses = [row for row in self._longest_unused(retention) if f":{RESPONSE}" in row.session_key]
+        for row in responses[: max(too_many, 0)]:
             await self.delete(row.session_key)
-            deleted += 1
+        deleted = min(len(responses), max(too_many, 0))
         for row in self._longest_unused(retention):
             before = retention.unused_before
             if not (before is not None and row.updated_at < before) and deleted >= too_many:

@@ -29,7 +29,8 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.access import Outcome
 from openclaw_twisted.providers.answer import Timeouts
-from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, compat_of, timeouts_of
+from openclaw_twisted.providers.compat import compat_of
+from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, timeouts_of
 from openclaw_twisted.testing import (
     FakeUpstream,
     UpstreamCall,

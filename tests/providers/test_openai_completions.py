@@ -9,7 +9,8 @@ from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec, Usage
 from openclaw_twisted.errors import UpstreamError, UpstreamOverloadedError, UpstreamRateLimitError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw_twisted.providers.openai_completions import StreamReader, request_body
+from openclaw_twisted.providers.openai_completions import request_body
+from openclaw_twisted.providers.openai_stream import StreamReader
 from openclaw_twisted.runs.turn import Reply
 from openclaw_twisted.sse import DONE, encode
 from openclaw_twisted.testing import chunk

@@ -19,7 +19,8 @@ from openclaw_twisted.config.settings import ProviderSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec, Usage
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.events import ProviderEvent, ReasoningDelta
-from openclaw_twisted.providers.configured import Configured, compat_of
+from openclaw_twisted.providers.compat import compat_of
+from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.runs.turn import Reply
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, block_of, message_of, real_reactor, user
 

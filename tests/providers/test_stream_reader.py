@@ -10,7 +10,7 @@ from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.anthropic_stream import MessageReader
-from openclaw_twisted.providers.openai_completions import StreamReader
+from openclaw_twisted.providers.openai_stream import StreamReader
 from openclaw_twisted.providers.refusals import refusal
 from openclaw_twisted.providers.streamed import MAX_TOKENS
 from openclaw_twisted.sse import DONE, encode
