@@ -19,8 +19,9 @@ from openclaw_twisted.records import MAX_HISTORY_MESSAGES, SessionRow, StoredMes
 __all__ = ["MAX_KEPT_CHARACTERS", "Tail", "Tails"]
 
 MAX_KEPT_CHARACTERS: Final = 8 * 1024 * 1024
+_CHARACTERS_PER_TAIL: Final = 2048
 _CHARACTERS_PER_MESSAGE: Final = 512
-"""What a message takes beside its text."""
+"""What a tail takes beside its messages, and a message beside its text."""
 
 
 class Tail:
@@ -30,7 +31,7 @@ class Tail:
         self.session_id = session_id
         self.messages: deque[StoredMessage] = deque()
         self.tokens = 0
-        self.characters = 0
+        self.characters = _CHARACTERS_PER_TAIL
         self._costs: deque[int] = deque()
 
     @property
