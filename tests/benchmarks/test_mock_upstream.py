@@ -15,7 +15,7 @@ class MockUpstream(TestCase):
         self.mock = program("mock_upstream")
         self.clock = Clock()
         self.transport = StringTransport()
-        self.upstream = self.mock.Upstream(self.clock)
+        self.upstream = self.mock.Upstream(self.clock, set())
         self.upstream.makeConnection(self.transport)
 
     def ask(self, model: str, **more: Any) -> None:
