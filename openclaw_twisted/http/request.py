@@ -117,7 +117,6 @@ class GatewayRequest(Request):
         channel = self.channel
         if self.admitted is not None:
             self.site = cast("Site", channel.site)
-            self.setHeader(b"date", _date(int(time.time())))
             self.render(channel.site.http)
             return
         super().process()
@@ -176,5 +175,6 @@ class GatewayRequest(Request):
         given = (self.requestHeaders.getRawHeaders(b"x-request-id") or [b""])[-1]
         request_id = given if _SANE_ID.fullmatch(given) else new_digits().encode()
         self.setHeader(b"x-request-id", request_id)
+        self.setHeader(b"date", _date(int(time.time())))
         for name, value in self._cross_origin.items():
             self.setHeader(name, value)

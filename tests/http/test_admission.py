@@ -227,6 +227,7 @@ class Order(DoorCase):
             self.assertEqual(answer.status, status, (method, path, answer.text))
             self.assertEqual(set(answer.error), {"message", "type", "param", "code"})
             self.assertIn("x-request-id", answer.headers)
+            self.assertRegex(answer.headers["date"], r"^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$")
             if status == 405:
                 self.assertEqual(answer.headers["allow"], "POST")
             if status == 401:
