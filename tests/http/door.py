@@ -61,6 +61,11 @@ class Events(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.queue.put(None)
 
+    @property
+    def refusal(self) -> Any:
+        """The error of an answer that turned out to be no stream."""
+        return json.loads(self._buffer)["error"]
+
     async def rest(self) -> list[str]:
         events = []
         while (event := await self.queue.get()) is not None:
