@@ -40,7 +40,7 @@ with atheris.instrument_imports(include=["openclaw_twisted"]):
     from openclaw_twisted.errors import InvalidRequestError, UpstreamError
     from openclaw_twisted.http import chat_request, responses_request
     from openclaw_twisted.http.parts import ContentLimits, Draft
-    from openclaw_twisted.providers.http_exchange import Exchange, HttpRequest
+    from openclaw_twisted.providers.http_exchange import Exchange, RequestHead
     from openclaw_twisted.providers.openai_completions import request_body
     from openclaw_twisted.providers.openai_stream import StreamReader
     from openclaw_twisted.providers.refusals import refusal
@@ -154,7 +154,9 @@ def http(data: bytes) -> None:
     exchange = Exchange((b"http", b"localhost"), reusable=lambda _exchange: None, gone=lambda _exchange: None)
     transport: Any = StringTransport()
     exchange.makeConnection(transport)
-    asked = exchange.ask(HttpRequest(b"POST", b"http://localhost/v1/chat/completions", Headers(), None))
+    asked = exchange.ask(
+        RequestHead(b"POST", b"http://localhost/v1/chat/completions", Headers()).with_body(b"{}")
+    )
     asked.addErrback(lambda _failure: None)
     for piece in _pieces(data[1:], (data[0] if data else 0) + 1):
         if transport.disconnecting:
