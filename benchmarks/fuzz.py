@@ -43,7 +43,7 @@ with atheris.instrument_imports(include=["openclaw_twisted"]):
     from openclaw_twisted.providers.http_exchange import Exchange, RequestHead
     from openclaw_twisted.providers.openai_completions import request_body
     from openclaw_twisted.providers.openai_stream import StreamReader
-    from openclaw_twisted.providers.refusals import refusal
+    from openclaw_twisted.providers.refusals import MAX_RETRY_AFTER_SECONDS, refusal, retry_after_seconds
     from openclaw_twisted.sse import Decoder
     from openclaw_twisted.testing import chunk, stream_of
     from openclaw_twisted.ws import frames, methods, params
@@ -118,7 +118,9 @@ def answer(data: bytes) -> None:
 
 def error_body(data: bytes) -> None:
     """Say what a provider's refusal means."""
-    refusal("fuzz", 400 + (data[0] if data else 0), data[1:], retry_after=data[1:9].decode("latin-1"))
+    wait = retry_after_seconds(data[1:30].decode("latin-1"), data[30:60].decode("latin-1"))
+    assert wait is None or 0 <= wait <= MAX_RETRY_AFTER_SECONDS
+    refusal("fuzz", 400 + (data[0] if data else 0), data[1:], retry_after=wait)
 
 
 def chat(data: bytes) -> None:

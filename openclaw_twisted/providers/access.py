@@ -39,7 +39,6 @@ from openclaw_twisted.errors import (
 )
 from openclaw_twisted.providers.answer import Answer
 from openclaw_twisted.providers.circuit import Circuit
-from openclaw_twisted.providers.refusals import retry_after_seconds
 from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["Access", "Credential", "Outcome", "Standing", "origin_of"]
@@ -242,7 +241,7 @@ class Access:
         credential = key.credential
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             credential.circuit.succeeded()
-            key.circuit.rest(retry_after_seconds(answer.header(b"retry-after")))
+            key.circuit.rest(answer.retry_after)
         elif answer.status == HTTPStatus.UNAUTHORIZED:
             credential.circuit.trip()
         else:

@@ -16,6 +16,7 @@ from twisted.web.http import PotentialDataLoss
 
 from openclaw_twisted.errors import UpstreamError, UpstreamTimeoutError
 from openclaw_twisted.providers.http_exchange import HttpResponse
+from openclaw_twisted.providers.refusals import retry_after_seconds
 
 __all__ = ["Answer", "Body", "Timeouts"]
 
@@ -273,6 +274,11 @@ class Answer:
         self.header = response.header
         self.body = body
         self.secrets = secrets
+
+    @property
+    def retry_after(self) -> float | None:
+        """How many seconds the server asks to wait before the next request; None if it does not say."""
+        return retry_after_seconds(self.header(b"retry-after"), self.header(b"date"))
 
     async def read_at_most(self, limit_bytes: int) -> bytes:
         """Return the body's first `limit_bytes`; the connection is closed if there is more."""

@@ -68,7 +68,7 @@ class OpenAIEmbeddings:
                 self._name,
                 answer.status,
                 body,
-                retry_after=answer.header(b"retry-after"),
+                retry_after=answer.retry_after,
                 secrets=answer.secrets,
             )
         return self._read(body, len(inputs))

@@ -6,8 +6,10 @@ with anything that looks like a credential taken out.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -31,6 +33,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_RETRY_AFTER_SECONDS = 120.0
+HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
 MIN_SECRET_CHARACTERS = 8
 
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|key|token)[-_][\w-]{8,}\S*)")
@@ -44,12 +47,12 @@ def refusal(
     status: int,
     body: bytes,
     *,
-    retry_after: str | None = None,
+    retry_after: float | None = None,
     secrets: Iterable[str] = (),
 ) -> UpstreamError:
     """Return the error that the provider's answer `status` with `body` stands for.
 
-    `name` is what the provider is called in messages; `retry_after` the header of that name;
+    `name` is what the provider is called in messages; `retry_after` the seconds it asks to wait;
     `secrets` are texts that must not be passed on whatever they look like.
     """
     said = redact(_message_in(body), secrets)
@@ -65,13 +68,10 @@ def refusal(
         case 408 | 504:
             return UpstreamTimeoutError(f"{name} timed out ({status}){words}")
         case 429:
-            return UpstreamRateLimitError(
-                f"{name} is rate limiting{words}", retry_after_seconds=retry_after_seconds(retry_after)
-            )
+            return UpstreamRateLimitError(f"{name} is rate limiting{words}", retry_after_seconds=retry_after)
         case 503 | 529:
             return UpstreamOverloadedError(
-                f"{name} is overloaded ({status}){words}",
-                retry_after_seconds=retry_after_seconds(retry_after),
+                f"{name} is overloaded ({status}){words}", retry_after_seconds=retry_after
             )
         case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             ours = HTTPStatus.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_REQUEST
@@ -106,9 +106,26 @@ def _message_in(body: bytes) -> str:
     return said if isinstance(said, str) else ""
 
 
-def retry_after_seconds(text: str | None) -> float | None:
-    """Return what a `Retry-After` asks for, at most two minutes; None when it says no number."""
+def retry_after_seconds(text: str | None, date: str | None = None) -> float | None:
+    """Return the seconds that a `Retry-After` asks for, at most two minutes; None if it makes no sense.
+
+    A time counts from `date`, the `Date` of the same answer, as the server's clock need not agree with ours.
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    if text is None:
+        return None
     try:
-        return min(max(float(text or ""), 0.0), MAX_RETRY_AFTER_SECONDS)
+        seconds = float(text)
+    except ValueError:
+        at, now = _moment(text), _moment(date or "")
+        if at is None or now is None:
+            return None
+        seconds = (at - now).total_seconds()
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text.strip(), HTTP_DATE)  # noqa: DTZ007 - two of them are compared
     except ValueError:
         return None

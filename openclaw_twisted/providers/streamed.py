@@ -92,6 +92,6 @@ async def _refuse(answer: Answer, name: str) -> NoReturn:
         name,
         answer.status,
         await answer.read_at_most(MAX_ERROR_BODY_BYTES),
-        retry_after=answer.header(b"retry-after"),
+        retry_after=answer.retry_after,
         secrets=answer.secrets,
     )

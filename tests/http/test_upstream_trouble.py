@@ -130,7 +130,7 @@ class BeforeTheFirstByte(TroubleCase):
         await self.door.stop()
 
     async def test_retry_after_is_passed_on_within_bounds(self) -> None:
-        for told, passed_on in {"7": "7", "9999": "120", "0": "5", "Wed, 21 Oct": "5"}.items():
+        for told, passed_on in {"7": "7", "9999": "120", "0": "5", "nan": "5", "Wed, 21 Oct": "5"}.items():
             self.upstream.behaviour = status(429, retry_after=told)
             self.open_door()
             self.assertEqual((await self.chat()).headers["retry-after"], passed_on, told)

@@ -1,7 +1,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted import errors
-from openclaw_twisted.providers.refusals import redact, refusal
+from openclaw_twisted.providers.refusals import redact, refusal, retry_after_seconds
 
 
 class Meaning(SynchronousTestCase):
@@ -59,9 +59,33 @@ class Meaning(SynchronousTestCase):
             self.assertLess(len(message), 40)
 
     def test_retry_after_is_read_and_capped(self) -> None:
-        for header, seconds in {"7": 7.0, "9000": 120.0, "-1": 0.0, "soon": None, None: None}.items():
-            error = refusal("p", 429, b"", retry_after=header)
-            self.assertEqual(error.retry_after_seconds, seconds, header)
+        told = {
+            "7": 7.0,
+            "0.5": 0.5,
+            "9000": 120.0,
+            "inf": 120.0,
+            "-1": 0.0,
+            "nan": None,
+            "soon": None,
+            None: None,
+        }
+        for header, seconds in told.items():
+            self.assertEqual(retry_after_seconds(header), seconds, header)
+
+    def test_a_time_counts_from_the_date_of_the_same_answer(self) -> None:
+        date = "Sat, 21 Nov 2026 23:59:50 GMT"
+        for header, seconds in {
+            "Sun, 22 Nov 2026 00:00:05 GMT": 15.0,
+            "Sun, 22 Nov 2026 10:00:00 GMT": 120.0,
+            "Sat, 21 Nov 2026 23:59:40 GMT": 0.0,
+            "Sun, 31 Nov 2026 00:00:00 GMT": None,
+        }.items():
+            self.assertEqual(retry_after_seconds(header, date), seconds, header)
+            self.assertIsNone(retry_after_seconds(header))
+
+    def test_what_it_asks_for_is_passed_on(self) -> None:
+        for status in (429, 503):
+            self.assertEqual(refusal("p", status, b"", retry_after=7).retry_after_seconds, 7)
 
 
 class Redacting(SynchronousTestCase):
