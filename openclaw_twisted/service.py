@@ -44,7 +44,7 @@ from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
 from openclaw_twisted.metrics import Metrics
 from openclaw_twisted.providers.configured import Configured
-from openclaw_twisted.providers.local import LOCAL
+from openclaw_twisted.providers.known_models import LOCAL
 from openclaw_twisted.providers.local_models import LocalModels
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.lanes import Lanes

@@ -41,7 +41,6 @@ from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.agent_runs import AgentRuns
 from openclaw_twisted.http.app import Application
 from openclaw_twisted.http.chat_completions import ChatCompletions, limits_of
-from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
 from openclaw_twisted.http.endpoint import Endpoint, at_first_use
 from openclaw_twisted.http.health import Ready
 from openclaw_twisted.http.image_fetch import ImageFetcher
@@ -53,7 +52,7 @@ from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.configured import Configured
 from openclaw_twisted.providers.context_windows import ContextWindows
 from openclaw_twisted.providers.failover import Failover, Then
-from openclaw_twisted.providers.local import LOCAL
+from openclaw_twisted.providers.known_models import LOCAL
 from openclaw_twisted.providers.local_models import LocalModels, embedding_name
 from openclaw_twisted.providers.transport import way_out
 from openclaw_twisted.runs.bus import LocalBus
@@ -101,7 +100,7 @@ class Wiring:
         self.settings = loaded.settings
         self._lasting = lasting
         self.token = _generated_token(loaded.settings, lasting.state_dir)
-        agents = _with_default_model(loaded.settings, lasting.local.chat.name)
+        agents = _with_default_model(loaded.settings, lasting.local.name)
         self.directory = Directory(agents, state_dir=lasting.state_dir, home=lasting.home)
         same = before is not None and _same_way_out(before.loaded, loaded)
         self.remote: Configured = before.remote if before is not None and same else self._configured()
@@ -199,7 +198,7 @@ class Wiring:
                 now=time.time,
             ),
             responses=at_first_use(partial(self._responses, runner, runs, images)),
-            embeddings=EmbeddingsEndpoint(self._embedder()),
+            embeddings=at_first_use(partial(_embeddings, self._embedder())),
             metrics=Scrape(lasting.metrics.registry),
             ready=Ready(lasting.failing, self.rules),
         )
@@ -217,6 +216,12 @@ class Wiring:
             images=images,
             now=time.time,
         )
+
+
+def _embeddings(embedder: Embedder | None) -> Endpoint:
+    from openclaw_twisted.http.embeddings import EmbeddingsEndpoint
+
+    return EmbeddingsEndpoint(embedder)
 
 
 def _same_way_out(before: Loaded, after: Loaded) -> bool:

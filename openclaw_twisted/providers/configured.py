@@ -19,13 +19,11 @@ from openclaw_twisted.config.settings import EMBEDDING_KEY, ModelSettings, Provi
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.answer import Timeouts
-from openclaw_twisted.providers.anthropic_messages import AnthropicMessages
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.compat import compat_of
 from openclaw_twisted.providers.deadline import within
 from openclaw_twisted.providers.http_agent import HttpAgent
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
-from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.transport import proxy_finder, trust_of
 from openclaw_twisted.providers.upstream import Upstream, make_agent
@@ -76,6 +74,8 @@ class Configured:
             known = ", ".join(key for key, each in self._settings.items() if each.base_url) or "none"
             message = f'names no provider with a baseUrl; write "provider/model", known are: {known}.'
             raise ConfigError(EMBEDDING_KEY, (Problem(EMBEDDING_KEY, message),))
+        from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings  # few have embeddings
+
         return OpenAIEmbeddings(
             self._ways[provider_id].access(given.base_url),
             name=provider_id,
@@ -321,6 +321,8 @@ def _api(  # noqa: PLR0913 - what an API is asked with
             f"Provider {provider_id} has no address. Set models.providers.{provider_id}.baseUrl."
         )
     if api == ANTHROPIC:
+        from openclaw_twisted.providers.anthropic_messages import AnthropicMessages  # for those who ask it
+
         return AnthropicMessages(
             access,
             name=provider_id,

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["DEFAULT_MODEL", "KNOWN_MODELS", "Embedding", "KnownModel", "Pin", "Published", "Wheel"]
+__all__ = ["DEFAULT_MODEL", "KNOWN_MODELS", "LOCAL", "Embedding", "KnownModel", "Pin", "Published", "Wheel"]
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+LOCAL = "local"
+"""The provider's id of models on this machine: they are asked for as `local/<model>`."""
 QWEN_TEMPLATE = "qwen-local.jinja"
 
 

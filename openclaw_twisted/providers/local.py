@@ -21,17 +21,16 @@ from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCall
 from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.capacity import Capacity
 from openclaw_twisted.providers.embedded import LocalEndpoint
+from openclaw_twisted.providers.known_models import LOCAL
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.text_only import text_only
 from openclaw_twisted.providers.tool_repair import repair_tool_call
 from openclaw_twisted.providers.upstream import Upstream, make_agent
 
-__all__ = ["LOCAL", "Local"]
+__all__ = ["Local"]
 
 NAME = "The local model"
 BLIND = "The local model cannot see images. Send text only, or configure a model that can."
-LOCAL = "local"
-"""The provider's id: its models are asked for as `local/<model>`."""
 
 # A prompt of thousands of tokens takes minutes to read on an old machine; the process tells us if it dies.
 TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=600, idle_seconds=120)

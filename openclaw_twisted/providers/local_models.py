@@ -1,25 +1,29 @@
-"""The models that run on this machine: one that chats and, where the settings ask for it, one that embeds."""
+"""The models that run on this machine: one that chats and, where the settings ask for it, one that embeds.
+
+Most gateways have them and never ask them, so what runs them is loaded when that happens.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from openclaw_twisted.boundaries import Embedder, Provider
+from openclaw_twisted.boundaries import Batches, Embedder, ModelRequest, Provider
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import ModelsSettings
-from openclaw_twisted.providers.embedded import LocalModel
-from openclaw_twisted.providers.fetching import Fetching
-from openclaw_twisted.providers.local import LOCAL, Local
-from openclaw_twisted.providers.local_embeddings import LocalEmbeddings
-from openclaw_twisted.providers.local_process import Engine, embedding_engine, llama_engine
-from openclaw_twisted.providers.progress_bar import ProgressBar
+from openclaw_twisted.providers.known_models import LOCAL
 from openclaw_twisted.providers.transport import way_out
 from openclaw_twisted.providers.weight_sources import sources_of
 from openclaw_twisted.providers.weights import Weights, WeightsStore
+
+if TYPE_CHECKING:
+    from openclaw_twisted.providers.embedded import LocalModel
+    from openclaw_twisted.providers.local_process import Engine
 
 __all__ = ["LocalModels", "embedding_name"]
 
@@ -36,11 +40,22 @@ class LocalModels:
         sources = sources_of(reactor, loaded.environ, sys.executable, way_out(loaded.settings.proxy))
         self._store = WeightsStore(reactor, state_dir, sources=sources)
         self._out = out
-        weights = self._store.resolve(self._settings)
-        self.chat = self._model(weights, llama_engine(weights, self._settings, self._environ))
-        self.provider: Provider = Local(reactor, self.chat, self._settings)
-        self._models = [self.chat]
+        self._weights = self._store.resolve(self._settings)
+        self.provider: Provider = _AtFirstUse(self._chatting)
+        self._models: list[LocalModel] = []
         self._embedders: dict[str, Embedder] = {}
+
+    @property
+    def name(self) -> str:
+        """What clients call the model that chats, after `local/`."""
+        return self._weights.name
+
+    @cached_property
+    def chat(self) -> LocalModel:
+        """The model that chats."""
+        from openclaw_twisted.providers.local_process import llama_engine
+
+        return self._model(self._weights, llama_engine(self._weights, self._settings, self._environ))
 
     def embedder(self, name: str) -> Embedder:
         """Return an embedding model; raises `ConfigError` for one that we do not know."""
@@ -52,22 +67,52 @@ class LocalModels:
         """Stop for good; returns when the processes and downloads are gone."""
         await gatherResults([Deferred.fromCoroutine(model.stop()) for model in self._models])
 
+    def _chatting(self) -> Provider:
+        from openclaw_twisted.providers.local import Local
+
+        return Local(self._reactor, self.chat, self._settings)
+
     def _embedder(self, weights: Weights) -> Embedder:
+        from openclaw_twisted.providers.local_embeddings import LocalEmbeddings
+        from openclaw_twisted.providers.local_process import embedding_engine
+
         assert weights.known is not None
         assert weights.known.embedding is not None
         model = self._model(weights, embedding_engine(weights, self._settings, self._environ))
-        self._models.append(model)
         facts = weights.known.embedding
         return LocalEmbeddings(self._reactor, model, facts, max_queued=self._settings.max_queued)
 
     def _model(self, weights: Weights, engine: Engine) -> LocalModel:
+        from openclaw_twisted.providers.embedded import LocalModel
+        from openclaw_twisted.providers.fetching import Fetching
+        from openclaw_twisted.providers.progress_bar import ProgressBar
+
         bar = ProgressBar(self._out)
-        return LocalModel(
-            self._reactor, Fetching(self._reactor, self._store, weights, may_fetch=True, bar=bar), engine
-        )
+        fetching = Fetching(self._reactor, self._store, weights, may_fetch=True, bar=bar)
+        model = LocalModel(self._reactor, fetching, engine)
+        self._models.append(model)
+        return model
+
+
+class _AtFirstUse:
+    """A provider that `make` loads and puts together when it is first asked."""
+
+    def __init__(self, make: Callable[[], Provider]) -> None:
+        self._made = cache(make)
+
+    def check(self, model: str) -> None:
+        """Raise what the provider raises."""
+        self._made().check(model)
+
+    def respond(self, request: ModelRequest) -> Batches:
+        """Return the provider's answer."""
+        return self._made().respond(request)
 
 
 def embedding_name(settings: ModelsSettings) -> str | None:
     """Return the local model that makes embeddings; None when another provider does, or nobody."""
     provider_id, _, name = (settings.embedding or "").partition("/")
     return name if provider_id == LOCAL and LOCAL not in settings.providers else None
+
+
+_fits: type[Provider] = _AtFirstUse

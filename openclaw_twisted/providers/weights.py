@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.task import deferLater
@@ -22,11 +22,12 @@ from twisted.logger import Logger
 
 from openclaw_twisted.config.settings import EMBEDDING_KEY, LocalModelSettings
 from openclaw_twisted.errors import ConfigError, Problem, StorageError, UpstreamError
-from openclaw_twisted.providers.bert_gguf import convert
 from openclaw_twisted.providers.errands import in_thread
 from openclaw_twisted.providers.known_models import KNOWN_MODELS, KnownModel
 from openclaw_twisted.providers.partial_file import PartialFile, sha256_of
-from openclaw_twisted.providers.weight_sources import Progress, Source
+
+if TYPE_CHECKING:
+    from openclaw_twisted.providers.weight_sources import Progress, Source
 
 __all__ = ["Weights", "WeightsStatus", "WeightsStore"]
 
@@ -275,6 +276,8 @@ def _verify(path: Path, checksum: str, expected: str, name: str) -> None:
 
 def _make(download: Path, weights: Weights, sha256: str) -> None:
     """Make the GGUF file of a download that is none, and delete the download; blocks."""
+    from openclaw_twisted.providers.bert_gguf import convert  # one known model needs it, once
+
     made = weights.path.with_suffix(".made")
     convert(download, made, name=weights.name)
     _verify(made, sha256_of(made), sha256, weights.name)
