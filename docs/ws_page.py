@@ -21,12 +21,13 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.scopes import needed
 from openclaw_twisted.config.parse import parse
 from openclaw_twisted.testing import MemoryRuns
-from openclaw_twisted.ws.behind import Behind, new_ledgers
+from openclaw_twisted.ws.behind import Behind
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect_params import ConnectParams
 from openclaw_twisted.ws.event_payloads import EVENTS, EventKind
 from openclaw_twisted.ws.families import every_method
 from openclaw_twisted.ws.hello import HelloOk
+from openclaw_twisted.ws.ledger import new_ledgers
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.pulse import Pulse

@@ -56,7 +56,7 @@ from openclaw_twisted.sessions.turns import ClaimLimits
 from openclaw_twisted.site import GatewaySite
 from openclaw_twisted.welcome import welcome
 from openclaw_twisted.wiring import Lasting, Wiring
-from openclaw_twisted.ws.door import WebSocketDoor
+from openclaw_twisted.ws.entrance import WebSocketEntrance
 
 __all__ = ["EXIT_CONFIG", "EXIT_DEFECT", "EXIT_PORT", "EXIT_STORAGE", "Gateway"]
 
@@ -316,9 +316,9 @@ class Gateway(Service):
         if self._journal is not None:
             self._journal.reconfigure(settings.logging, secrets_in(settings))
 
-    def _make_doors(self, state_dir: Path) -> tuple[WebSocketDoor, GatewaySite]:
+    def _make_doors(self, state_dir: Path) -> tuple[WebSocketEntrance, GatewaySite]:
         behind, rules = self._wiring.behind_websockets(self.runner)
-        websockets = WebSocketDoor(
+        websockets = WebSocketEntrance(
             self._reactor,
             behind=behind,
             rules=rules,

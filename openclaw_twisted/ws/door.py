@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 from openclaw_twisted import __version__
 from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
-from openclaw_twisted.ws.behind import Behind, new_ledgers
+from openclaw_twisted.ws.behind import Behind
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
@@ -22,6 +22,7 @@ from openclaw_twisted.ws.event import Event
 from openclaw_twisted.ws.event_payloads import Shutdown
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
+from openclaw_twisted.ws.ledger import new_ledgers
 from openclaw_twisted.ws.lobby import Lobby, Place
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
@@ -43,16 +44,26 @@ GOODBYE_SECONDS = 0.5
 
 
 class WebSocketDoor:
-    """Serves OpenClaw's WebSocket protocol; `host` is this machine's name, as people know it."""
+    """Serves OpenClaw's WebSocket protocol.
 
-    def __init__(
-        self, clock: IReactorTime, *, behind: Behind, rules: Doorkeeping, tokens: DeviceTokens, host: str
+    `host` is this machine's name, as people know it; `started_at` is when `clock` had the gateway started.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with, and two facts for those who come in
+        self,
+        clock: IReactorTime,
+        *,
+        behind: Behind,
+        rules: Doorkeeping,
+        tokens: DeviceTokens,
+        host: str,
+        started_at: float,
     ) -> None:
         limits = behind.loaded.settings.gateway.limits
         self._clock = clock
         self._limits = limits
         self._tokens = tokens
-        self._started_at = clock.seconds()
+        self._started_at = started_at
         self._ledgers = new_ledgers(clock, limits)
         self._broadcast = Broadcast(clock, behind.runner, behind.now)
         self._news = SessionNews(

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.runs.recall import Recall
-from openclaw_twisted.ws.behind import Behind, Ledgers
+from openclaw_twisted.ws.behind import Behind
+from openclaw_twisted.ws.ledger import Ledgers
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.methods.agent import AgentMethods
 from openclaw_twisted.ws.methods.agents import agents_methods

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.boundaries import Claim, Listener
+from openclaw_twisted.config.settings import LimitsSettings
 from openclaw_twisted.errors import CancelledRunError, GatewayError, UpstreamTimeoutError
 from openclaw_twisted.events import RunEvent, RunFailed, RunFinished
 from openclaw_twisted.runs.run import Run
 
-__all__ = ["Ended", "Entry", "Ledger"]
+__all__ = ["Ended", "Entry", "Ledger", "Ledgers", "new_ledgers"]
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -108,3 +110,21 @@ class Ledger:
 
 
 _fits: type[Listener] = Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledgers:
+    """What was asked of the methods that start runs; it outlives a change of the settings."""
+
+    agent: Ledger
+    chat: Ledger
+
+
+def new_ledgers(clock: IReactorTime, limits: LimitsSettings) -> Ledgers:
+    """Return empty ledgers."""
+
+    def ledger(method: str) -> Ledger:
+        kept = limits.max_idempotency_keys
+        return Ledger(clock, method, keep_seconds=limits.idempotency_seconds, max_ended=kept)
+
+    return Ledgers(agent=ledger("agent"), chat=ledger("chat.send"))

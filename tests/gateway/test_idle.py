@@ -55,11 +55,21 @@ class LoadedTests(SynchronousTestCase):
         self.assertIn("openclaw_twisted.http.chat_completions", loaded)
         waiting = (
             "autobahn",
+            "automat",
             "json5",
             "openclaw_twisted.cli",
+            "openclaw_twisted.http.embeddings",
             "openclaw_twisted.http.openapi",
             "openclaw_twisted.http.responses",
+            "openclaw_twisted.providers.anthropic_",
+            "openclaw_twisted.providers.bert_gguf",
+            "openclaw_twisted.providers.embedded",
+            "openclaw_twisted.providers.local_embeddings",
+            "openclaw_twisted.providers.local_process",
+            "openclaw_twisted.ws.connect",
+            "openclaw_twisted.ws.door",
             "openclaw_twisted.ws.methods",
+            "openclaw_twisted.ws.session_payloads",
             "treq",
         )
         self.assertEqual([], [name for name in loaded if name.startswith(waiting)])

@@ -276,6 +276,7 @@ class Rig:
             rules=self.rules,
             tokens=self.tokens,
             host="test-machine",
+            started_at=self.clock.seconds(),
         )
         application = Application(())
         self.site = GatewaySite(
