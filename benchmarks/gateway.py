@@ -52,6 +52,7 @@ ALL = frozenset(SCENARIOS)
 YARDSTICKS = {
     "answer": frozenset({"idle", "plain", "plain-alone", "rate", "session"}),
     "relay": ALL - {"ws-idle", "ws-calls"},
+    "pipe": frozenset({"stream", "step", "burst", "long"}),
 }
 
 ONCE = {"idle", "held", "ws-idle"}  # memory that was taken once is there the next time
