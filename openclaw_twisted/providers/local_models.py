@@ -18,7 +18,6 @@ from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import ModelsSettings
 from openclaw_twisted.providers.known_models import LOCAL
 from openclaw_twisted.providers.transport import way_out
-from openclaw_twisted.providers.weight_sources import sources_of
 from openclaw_twisted.providers.weights import Weights, WeightsStore
 
 if TYPE_CHECKING:
@@ -37,10 +36,10 @@ class LocalModels:
         self._reactor = reactor
         self._settings = models.local
         self._environ = loaded.environ
-        sources = sources_of(reactor, loaded.environ, sys.executable, way_out(loaded.settings.proxy))
-        self._store = WeightsStore(reactor, state_dir, sources=sources)
+        self._proxy_url = way_out(loaded.settings.proxy)
+        self._state_dir = state_dir
         self._out = out
-        self._weights = self._store.resolve(self._settings)
+        self._weights = WeightsStore(reactor, state_dir, sources=()).resolve(self._settings)
         self.provider: Provider = _AtFirstUse(self._chatting)
         self._models: list[LocalModel] = []
         self._embedders: dict[str, Embedder] = {}
@@ -56,6 +55,13 @@ class LocalModels:
         from openclaw_twisted.providers.local_process import llama_engine
 
         return self._model(self._weights, llama_engine(self._weights, self._settings, self._environ))
+
+    @cached_property
+    def _store(self) -> WeightsStore:
+        from openclaw_twisted.providers.weight_sources import sources_of
+
+        sources = sources_of(self._reactor, self._environ, sys.executable, self._proxy_url)
+        return WeightsStore(self._reactor, self._state_dir, sources=sources)
 
     def embedder(self, name: str) -> Embedder:
         """Return an embedding model; raises `ConfigError` for one that we do not know."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple
@@ -41,15 +39,15 @@ class Migration(NamedTuple):
 
 def shipped() -> tuple[Migration, ...]:
     """Return the steps that belong to this version of the package."""
-    return read(resources.files(__package__) / "schema")
+    return read(Path(__file__).with_name("schema"))
 
 
-def read(directory: Traversable) -> tuple[Migration, ...]:
+def read(directory: Path) -> tuple[Migration, ...]:
     """Return the steps in a directory of `.sql` files, in order of their numbers."""
-    files = [file for file in directory.iterdir() if file.name.endswith(".sql")]
     return tuple(
         sorted(
-            Migration(int(file.name.partition("_")[0]), file.name, file.read_text("utf-8")) for file in files
+            Migration(int(file.name.partition("_")[0]), file.name, file.read_text("utf-8"))
+            for file in directory.glob("*.sql")
         )
     )
 

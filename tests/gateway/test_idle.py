@@ -66,6 +66,7 @@ class LoadedTests(SynchronousTestCase):
             "openclaw_twisted.providers.embedded",
             "openclaw_twisted.providers.local_embeddings",
             "openclaw_twisted.providers.local_process",
+            "openclaw_twisted.providers.weight_sources",
             "openclaw_twisted.ws.connect",
             "openclaw_twisted.ws.door",
             "openclaw_twisted.ws.methods",
