@@ -1,6 +1,6 @@
 """What stands where the WebSocket door will be until the first client comes.
 
-The door and all that is behind it are loaded then: two megabytes that whoever speaks HTTP alone does without.
+The door and all that is behind it are loaded then: a megabyte that whoever speaks HTTP alone does without.
 """
 
 from __future__ import annotations
