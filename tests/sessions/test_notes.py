@@ -14,11 +14,11 @@ from openclaw_twisted.content import Message
 from openclaw_twisted.sessions.notes import MAX_WAITING, MAX_WAITING_CHARACTERS, Notes
 
 
-def note(name: str = "n", size: int = 10) -> TurnRecord:
+def note(name: str = "n", size: int = 10, messages: int = 1) -> TurnRecord:
     run = RunRecord(
         run_id="r", session_key=name, agent_id="main", model="m", status="finished", started_at=0.0
     )
-    return TurnRecord(run=run, messages=(Message(role="user", content="x" * size),))
+    return TurnRecord(run=run, messages=(Message(role="user", content="x" * size),) * messages)
 
 
 class NotesTests(SynchronousTestCase):
@@ -63,16 +63,35 @@ class NotesTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.names(), ["b"])
 
+    def parts(self) -> list[int]:
+        """Return how many turns are written at a time, until a pause is made."""
+        parts = []
+        self.clock.advance(1)
+        while self.writes:
+            (names, _) = self.writes[0]
+            self.assertEqual(len(self.writes), 1)
+            parts.append(len(names))
+            self.finish()
+        return parts
+
     def test_many_are_written_in_parts_without_a_pause(self):
         for number in range(300):
             self.notes.add(note(f"{number}"))
-        self.clock.advance(1)
-        parts = []
-        while self.writes:
-            parts.append(len(self.names()))
-            self.finish()
-            self.clock.advance(1 if len(parts) == 2 else 0)
-        self.assertEqual(parts, [128, 128, 44])
+        self.assertEqual(self.parts(), [128, 128])
+        self.assertEqual(self.parts(), [44])
+
+    def test_turns_of_many_messages_are_written_in_parts_without_a_pause(self):
+        for messages in (1, 5000, 1999, 1, 2000, 1):
+            self.notes.add(note(messages=messages))
+        self.assertEqual(self.parts(), [2, 2, 1])
+        self.assertEqual(self.parts(), [1])
+
+    def test_large_turns_are_written_in_parts_without_a_pause(self):
+        large = 2 * 1024 * 1024
+        for size in (large, large - 1, 1, large + 1, large - 1):
+            self.notes.add(note(size=size))
+        self.assertEqual(self.parts(), [1, 2, 1])
+        self.assertEqual(self.parts(), [1])
 
     def test_the_oldest_go_when_too_many_wait(self):
         for number in range(MAX_WAITING + 2):
@@ -84,7 +103,7 @@ class NotesTests(SynchronousTestCase):
         self.notes.add(note("a", MAX_WAITING_CHARACTERS // 2))
         self.notes.add(note("b", MAX_WAITING_CHARACTERS // 2))
         self.notes.add(note("c", 1))
-        self.clock.advance(1)
+        self.notes.close()
         self.assertEqual(self.names(), ["b", "c"])
 
     def test_a_note_that_is_too_large_by_itself_is_dropped(self):
