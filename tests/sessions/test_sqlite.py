@@ -117,7 +117,7 @@ class LifeTests(SqliteStoreCase):
         with capturedLogs() as logged:
             self.opened()
         (event,) = logged
-        self.assertEqual((event["path"], event["version"], event["interrupted"]), (str(self.path), 2, 1))
+        self.assertEqual((event["path"], event["version"], event["interrupted"]), (str(self.path), 3, 1))
 
     def test_a_damaged_file_is_set_aside_and_said_so(self):
         self.path.parent.mkdir()
@@ -228,7 +228,7 @@ class FaultTests(SqliteStoreCase):
         self.do(store.close())
         content = self.path.read_bytes()
         pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
-        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0A and b"x" * 300 in page)
+        leaf = next(n for n, page in enumerate(pages) if page[0] == 0x0D and b"x" * 300 in page)
         pages[leaf] = bytes(4096)
         self.path.write_bytes(b"".join(pages))
 
