@@ -194,11 +194,16 @@ def count_ours() -> Counter[str]:
     counted = Counter(
         type(each).__name__
         for each in gc.get_objects()
-        if str(type(each).__module__).startswith(PARTS) or type(each) is Deferred
+        if str(type(each).__module__).startswith(PARTS) or (type(each) is Deferred and not _is_trials(each))
     )
     timers = [call for call in reactor.getDelayedCalls() if "openclaw" in repr(call)]
     counted.update(timers=len(timers), sockets=len(reactor.getReaders()) + len(reactor.getWriters()))
     return counted
+
+
+def _is_trials(deferred: Any) -> bool:
+    """Tell whether a process of `trial -j` waits for the one that runs it, as for each line of its log."""
+    return any(waiting.__module__ == "twisted.protocols.amp" for (waiting, *_), _ in deferred.callbacks[:1])
 
 
 PARTS = (
