@@ -282,11 +282,13 @@ class Answer:
 
     async def read_at_most(self, limit_bytes: int) -> bytes:
         """Return the body's first `limit_bytes`; the connection is closed if there is more."""
-        data = b""
-        while len(data) < limit_bytes:
+        pieces: list[bytes] = []
+        left = limit_bytes
+        while left > 0:
             more = await self.body.read()
             if not more:
-                return data
-            data += more
+                return b"".join(pieces)
+            pieces.append(more)
+            left -= len(more)
         self.body.close()
-        return data[:limit_bytes]
+        return b"".join(pieces)[:limit_bytes]

@@ -21,17 +21,18 @@ async def within(answer: Batches, seconds: float, *, clock: IReactorTime, words:
 
     Time counts while the answer is waited for and while it waits to be asked for more.
     """
-    ends_at = clock.seconds() + seconds
-    taker: Taker | None = None
     async with aclosing(answer):
+        arriving = Deferred.fromCoroutine(_next(answer, None))
+        # From here on: a limit on silence that is as long ends before it, and tells that the upstream hangs.
+        ends_at = clock.seconds() + seconds
         while True:
-            arriving = Deferred.fromCoroutine(_next(answer, taker))
             left = max(ends_at - clock.seconds(), 0.0)
             arriving.addTimeout(left, clock, lambda *_: Failure(UpstreamTimeoutError(words)))
             batch = await arriving
             if batch is None:
                 return
             taker = yield batch
+            arriving = Deferred.fromCoroutine(_next(answer, taker))
 
 
 async def _next(answer: Batches, taker: Taker | None) -> Sequence[ProviderEvent] | None:

@@ -27,7 +27,7 @@ from openclaw_twisted.errors import (
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
-from openclaw_twisted.providers.access import Outcome
+from openclaw_twisted.providers.access import FAILURES_IN_A_ROW, Outcome
 from openclaw_twisted.providers.answer import Timeouts
 from openclaw_twisted.providers.compat import compat_of
 from openclaw_twisted.providers.configured import PATIENCE_SECONDS, Configured, timeouts_of
@@ -591,3 +591,18 @@ class PatienceTests(ConfiguredCase):
             await self.ask(provider)
         self.assertIn("models.providers.mock.timeoutSeconds", caught.exception.message)
         await closed[0]
+
+    async def test_who_never_answers_within_it_was_silent(self) -> None:
+        outcomes: list[Outcome] = []
+        settings = ProviderSettings(base_url=self.server.base_url, timeout_seconds=0.05)
+        configured = Configured(
+            real_reactor(), {"mock": settings}, observe=lambda _provider_id, outcome: outcomes.append(outcome)
+        )
+        self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
+        self.server.behaviour = self.calls.append
+        for _ in range(FAILURES_IN_A_ROW):
+            with self.assertRaises(UpstreamTimeoutError):
+                await self.ask(configured.providers["mock"])
+        self.assertEqual(outcomes, ["timed_out"] * FAILURES_IN_A_ROW)
+        with self.assertRaises(UpstreamOverloadedError):
+            configured.providers["mock"].check("m")

@@ -22,7 +22,7 @@ from openclaw_twisted.errors import (
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
-from openclaw_twisted.providers.answer import DRAIN_SECONDS, HIGH_WATER_BYTES, Body, Timeouts
+from openclaw_twisted.providers.answer import DRAIN_SECONDS, HIGH_WATER_BYTES, Answer, Body, Timeouts
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
 from openclaw_twisted.providers.upstream import Upstream, make_agent
@@ -272,6 +272,21 @@ class Transport(StringTransport):
         self.aborted = True
 
 
+class Head:
+    status = 200
+
+    def header(self, name: bytes) -> None: ...
+
+
+class Piece(bytes):
+    """Of a body of many megabytes, which is copied whole each time that a piece is added to it."""
+
+    __slots__ = ()
+
+    def __radd__(self, _before: bytes) -> bytes:
+        raise AssertionError("a body that grows is copied")
+
+
 class Bodies(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
@@ -284,6 +299,16 @@ class Bodies(SynchronousTestCase):
         self.body.dataReceived(b"a")
         self.body.dataReceived(b"b")
         self.assertEqual(self.successResultOf(self.body.read()), b"ab")
+
+    def test_a_whole_body_is_put_together_once(self) -> None:
+        head: Any = Head()
+        for limit, expected in ((100, b"abc"), (3, b"abc"), (2, b"ab")):
+            self.setUp()
+            reading = Deferred.fromCoroutine(Answer(head, self.body).read_at_most(limit))
+            for piece in (b"a", b"b", b"c"):
+                self.body.dataReceived(Piece(piece))
+            self.body.connectionLost(Failure(ResponseDone()))
+            self.assertEqual(self.successResultOf(reading), expected)
 
     def test_nobody_reading_stops_the_socket_and_reading_resumes_it(self) -> None:
         self.body.dataReceived(b"x" * HIGH_WATER_BYTES)
