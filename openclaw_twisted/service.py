@@ -12,6 +12,7 @@ import dataclasses
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Any, TextIO
@@ -246,8 +247,9 @@ class Gateway(Service):
         self._leave(code)
 
     def _say(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        with suppress(OSError, ValueError):  # a reader who is gone, or a full disk: the log has it, too
+            self._out.write(text)
+            self._out.flush()
 
     def _warm_up(self) -> None:
         if any(model.startswith(f"{LOCAL}/") for model in self._wiring.models_in_use()):

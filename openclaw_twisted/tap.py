@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -96,7 +97,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
             loaded,
             state_dir=state,
             home=home,
-            out=sys.__stdout__ or sys.stdout,
+            out=_terminal() or StringIO(),
             leave=_leave_with(reactor),
             load=read,
             journal=_journal(options.parent or {}, loaded, state / "logs"),
@@ -161,9 +162,14 @@ def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal
     if name and name != "-":
         console = Path(name).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - for good
     elif foreground:
-        console = sys.__stdout__ or sys.stdout
+        console = _terminal()
     secrets = secrets_in(loaded.settings)
     return Journal(loaded.settings.logging, folder=folder, console=console, secrets=secrets)
+
+
+def _terminal() -> TextIO | None:
+    """Return where people look; None when whoever started the process has closed that."""
+    return sys.__stdout__ or sys.stdout
 
 
 def _must_be_local(loaded: Loaded) -> None:

