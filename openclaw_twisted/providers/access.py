@@ -4,7 +4,7 @@ A key stays in use as long as it works, as providers cache the beginnings of pro
 taking turns would pay for each of them once per key. It is left for the next one when
 
 - it is rate limited (429): it rests, for this model alone, as long as the answer said;
-- it is refused (401, or 403 three times in a row, as some say 403 of a prompt or a model): it is
+- it is refused (401, or 402 or 403 three times in a row, as some say these of a prompt or a model): it is
   benched for all models, until one call finds that it works again;
 - it leads to trouble five times in a row (5xx, silence, an answer that breaks off): the same, for this model
   alone, and the other keys are probed before they are trusted with more than one request. No connection at
@@ -61,6 +61,7 @@ _NEXT_KEY: tuple[Outcome, ...] = ("rate_limited", "refused")
 _OUTCOMES: Mapping[int, Outcome] = {
     int(HTTPStatus.OK): "answered",
     int(HTTPStatus.UNAUTHORIZED): "refused",
+    int(HTTPStatus.PAYMENT_REQUIRED): "refused",
     int(HTTPStatus.FORBIDDEN): "refused",
     int(HTTPStatus.REQUEST_TIMEOUT): "timed_out",
     int(HTTPStatus.TOO_MANY_REQUESTS): "rate_limited",

@@ -7,7 +7,8 @@ model. An upstream that says when to come back is believed: if that is too late,
 with another model to ask a second is too late.
 
 Once anything of an answer has been passed on there is no way back, so a later failure is the caller's to
-hear. A refusal of the request itself would be the same everywhere and is not tried elsewhere.
+hear. A refusal of the request itself would be the same everywhere and is not tried elsewhere; that there is
+no such model (404) is none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 from random import random
 from typing import Literal
 
@@ -131,7 +133,7 @@ class Failover:
         self, models: Sequence[str], error: GatewayError, tries: int, ends_at: float, *, begun: bool
     ) -> tuple[Then, float]:
         """Return what follows, and in how many seconds."""
-        if begun or isinstance(error, UpstreamRejectedError):
+        if begun or (isinstance(error, UpstreamRejectedError) and error.status != HTTPStatus.NOT_FOUND):
             return "give up", 0.0
         alone = len(models) == 1
         if tries < TRIES and _passing(error):

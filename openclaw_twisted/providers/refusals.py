@@ -38,8 +38,22 @@ MIN_SECRET_CHARACTERS = 8
 
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|key|token)[-_][\w-]{8,}\S*)")
 _TOO_LONG = re.compile(
-    r"(?i)context.?(?:length|size|window|limit)|maximum context|too many tokens|prompt is too long"
+    r"(?i)context.?(?:length|size|window|limit)|maximum context|too many tokens"
+    r"|(?:prompt|input) is too long|prompt exceeds|maximum prompt length|range of input length"
+    r"|token count.{0,40}exceeds|exceeded model token limit|`inputs` tokens"
+    r"|reduce (?:the length of the messages|your message size)"
 )
+"""How providers say that a conversation is too long: few have a code for it, and each has its own words."""
+
+_OURS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN)
+_UNPAID = re.compile(r"(?i)credit balance is too low|insufficient (?:balance|credit|funds)")
+"""How providers say that an account is empty, where they have no status for it."""
+
+_WORDS = ("error", "message", "detail", "msg", "errors")
+"""Where in an error its words are, or the object or list that holds them."""
+
+MAX_DEPTH = 6
+MAX_LISTED = 5
 
 
 def refusal(
@@ -58,10 +72,8 @@ def refusal(
     said = redact(_message_in(body), secrets)
     words = f": {said}" if said else ""
     match status:
-        case 401 | 403:
-            return UpstreamAuthError(
-                f"The gateway's credentials for provider {name} were refused ({status}). Check its apiKey."
-            )
+        case _ if status in _OURS or (status == HTTPStatus.BAD_REQUEST and _UNPAID.search(said)):
+            return _refused_us(name, status, words)
         case 400 | 413 | 422 if _TOO_LONG.search(said):
             # LangChain knows this error by its code, and looks for that in the message.
             return ContextLengthError(f"{name} refused the request ({ContextLengthError.code}){words}")
@@ -84,6 +96,16 @@ def refusal(
             return UpstreamError(f"{name} failed ({status}){words}")
 
 
+def _refused_us(name: str, status: int, words: str) -> UpstreamAuthError:
+    if status == HTTPStatus.UNAUTHORIZED:
+        words = ""  # many repeat the key, or most of it
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        what = f"The gateway's credentials for provider {name} were refused ({status}). Check its apiKey"
+    else:
+        what = f"Provider {name} wants to be paid ({status}). Check its account"
+    return UpstreamAuthError(f"{what}{words or '.'}")
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` on one line, cut to 2,000 characters, without credentials."""
     for secret in secrets:
@@ -94,16 +116,34 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return " ".join(text.split())[:MAX_MESSAGE_CHARACTERS]
 
 
-def _message_in(body: bytes) -> str:
+def _message_in(body: bytes | str) -> str:
     try:
         said: Any = msgspec.json.decode(body)
     except UNREADABLE:
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
         # HTML and the like say nothing that a caller could use.
-        return "" if body.lstrip().startswith(b"<") else body.decode("utf-8", "replace")
-    for key in ("error", "message", "detail"):
-        if isinstance(said, dict) and key in said:
-            said = said[key]
-    return said if isinstance(said, str) else ""
+        return "" if text.lstrip().startswith("<") else text
+    return _words_in(said, MAX_DEPTH)
+
+
+def _words_in(said: Any, depth: int) -> str:
+    """Return what an error says: in a text, in one of the places that are usual, or in several."""
+    if isinstance(said, str):
+        return said
+    if not depth:
+        return ""
+    if isinstance(said, list):  # Google's errors come in one, and those of forms say one thing of each field
+        return "; ".join(filter(None, (_words_in(each, depth - 1) for each in said[:MAX_LISTED])))
+    if not isinstance(said, dict):
+        return ""
+    words = next(filter(None, (_words_in(said.get(key), depth - 1) for key in _WORDS)), "")
+    match said:
+        case {"loc": [*place]} if words:
+            return f"{'.'.join(map(str, place))}: {words}"
+        case {"metadata": {"raw": str(raw)}}:  # what the one said whom a router asked
+            return ": ".join(filter(None, (words, _message_in(raw))))
+        case _:
+            return words
 
 
 def retry_after_seconds(text: str | None, date: str | None = None) -> float | None:

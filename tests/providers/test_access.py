@@ -126,20 +126,22 @@ class RotationTests(AccessCase):
         self.assertEqual(self.access.standings(), ("ready",))
 
     def test_a_prompt_that_is_forbidden_benches_no_key(self) -> None:
-        self.open(a=[403, 200], b=[403, 200])
-        self.assertEqual((self.ask(), self.used()), (403, "a b"))
-        self.assertEqual(self.access.standings(), ("ready", "ready"))
-        self.assertEqual((self.ask(), self.used()), (200, "a"))
+        for status in (402, 403):
+            self.open(a=[status, 200], b=[status, 200])
+            self.assertEqual((self.ask(), self.used()), (status, "a b"))
+            self.assertEqual(self.access.standings(), ("ready", "ready"))
+            self.assertEqual((self.ask(), self.used()), (200, "a"))
 
     def test_a_key_that_is_forbidden_everything_is_benched(self) -> None:
-        self.open(a=[403])
-        for _ in range(REFUSALS_IN_A_ROW):
-            self.assertEqual(self.ask(), 403)
-        self.refused(UpstreamAuthError)
-        self.assertEqual(len(self.upstream.keys), REFUSALS_IN_A_ROW)
+        for status in (402, 403):
+            self.open(a=[status])
+            for _ in range(REFUSALS_IN_A_ROW):
+                self.assertEqual(self.ask(), status)
+            self.refused(UpstreamAuthError)
+            self.assertEqual(len(self.upstream.keys), REFUSALS_IN_A_ROW)
 
     def test_the_last_keys_refusal_is_returned_when_it_is_the_only_one(self) -> None:
-        for status in (401, 403, 429):
+        for status in (401, 402, 403, 429):
             self.open(a=[status])
             self.assertEqual(self.ask(), status)
 

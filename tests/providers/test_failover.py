@@ -198,6 +198,15 @@ class Trying(FailoverCase):
         self.failureResultOf(self.ask("a/m", "b/m"), UpstreamRejectedError)
         self.assertEqual(self.second.requests, [])
 
+    def test_a_model_that_is_not_there_is_no_refused_request(self) -> None:
+        self.first.add([UpstreamRejectedError("no such model", status=404)])
+        self.second.add(reply("ok"))
+        self.successResultOf(self.ask("a/m", "b/m"))
+        self.assert_answered("b/m", instead_of="a/m")
+        self.assertEqual(len(self.first.requests), 1)
+        self.first.add([UpstreamRejectedError("no such model", status=404)])
+        self.failureResultOf(self.ask("a/m"), UpstreamRejectedError)
+
     def test_there_is_no_way_back_after_the_first_byte(self) -> None:
         script: list[Step] = [[TextDelta("half")], UpstreamError("gone")]
         self.first.add(script)

@@ -10,6 +10,7 @@ class Meaning(SynchronousTestCase):
             301: errors.UpstreamError,
             400: errors.UpstreamRejectedError,
             401: errors.UpstreamAuthError,
+            402: errors.UpstreamAuthError,
             403: errors.UpstreamAuthError,
             404: errors.UpstreamRejectedError,
             408: errors.UpstreamTimeoutError,
@@ -37,6 +38,14 @@ class Meaning(SynchronousTestCase):
             b'{"error":{"message":"This model\'s maximum context length is 8192 tokens"}}',
             b'{"error":{"code":400,"message":"the request exceeds the available context size"}}',
             b'{"message":"prompt is too long: 9 tokens"}',
+            b'[{"error":{"message":"The input token count (9) exceeds the maximum number of tokens (8)."}}]',
+            b'{"error":{"message":"Please reduce the length of the messages or completion."}}',
+            b'{"code":"invalid","error":"This model\'s maximum prompt length is 8 but this has 9."}',
+            b'{"error":{"message":"Invalid request: Your request exceeded model token limit: 8192"}}',
+            b'{"error":{"message":"`inputs` tokens + `max_new_tokens` must be <= 8"}}',
+            b'{"error":{"message":"Request too large (TPM): Limit 8, please reduce your message size."}}',
+            b'{"message":"Input is too long for requested model."}',
+            b'{"error":{"message":"An error","metadata":{"raw":"{\\"message\\":\\"prompt is too long\\"}"}}}',
         ):
             error = refusal("p", 400, said)
             self.assertIsInstance(error, errors.ContextLengthError, said)
@@ -49,11 +58,45 @@ class Meaning(SynchronousTestCase):
             b'{"message":"no such thing"}',
             b'{"detail":"no such thing"}',
             b"no such thing",
+            b'[{"error":{"code":400,"message":"no such thing","status":"INVALID_ARGUMENT"}}]',
+            b'{"error":{"message":{"detail":"no such thing"}}}',
+            b'{"errors":[{"message":"no such thing"}]}',
+            b'{"error":null,"message":"no such thing"}',
+            b'{"error":{"message":"Provider returned error","metadata":{"raw":"no such thing"}}}',
         ):
             self.assertIn("no such thing", refusal("p", 500, said).message, said)
 
+    def test_which_fields_of_a_form_are_wrong(self) -> None:
+        for said in (
+            b'{"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted","type":"x"}]}',
+            b'{"message":{"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}}',
+        ):
+            self.assertIn(": body.seed: Extra inputs are not permitted", refusal("p", 422, said).message)
+
+    def test_an_account_that_is_empty(self) -> None:
+        for status, said in (
+            (402, b'{"error":{"message":"Insufficient credits"}}'),
+            (400, b'{"error":{"message":"Your credit balance is too low to access the API."}}'),
+        ):
+            error = refusal("p", status, said)
+            self.assertIsInstance(error, errors.UpstreamAuthError)
+            self.assertIn("account: ", error.message)
+
+    def test_why_something_is_forbidden(self) -> None:
+        self.assertIn("flagged", refusal("p", 403, b'{"message":"Your input was flagged"}').message)
+        self.assertNotIn("sk-", refusal("p", 401, b'{"message":"Incorrect key: sk-1***2"}').message)
+
     def test_html_and_odd_json_say_nothing(self) -> None:
-        for said in (b"<html>Bad Gateway</html>", b"[1,2]", b'{"error":{"message":{}}}', b"\xff\xfe"):
+        nested = b'{"error":' * 400 + b'"w"' + b"}" * 400
+        html = b'{"metadata":{"raw":"<html>Bad Gateway</html>"}}'
+        for said in (
+            nested,
+            html,
+            b"<html>Bad Gateway</html>",
+            b"[1,2]",
+            b'{"error":{"message":{}}}',
+            b"\xff\xfe",
+        ):
             message = refusal("p", 500, said).message
             self.assertNotIn("<html", message)
             self.assertLess(len(message), 40)
