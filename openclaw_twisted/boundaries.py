@@ -14,6 +14,7 @@ import msgspec
 from openclaw_twisted.content import Message, ToolSpec, Usage
 from openclaw_twisted.events import ProviderEvent, RunEvent
 from openclaw_twisted.records import (
+    MAX_HISTORY_CHARACTERS,
     MAX_HISTORY_MESSAGES,
     Claim,
     Conversation,
@@ -33,6 +34,7 @@ from openclaw_twisted.records import (
 )
 
 __all__ = [
+    "MAX_HISTORY_CHARACTERS",
     "MAX_HISTORY_MESSAGES",
     "Batches",
     "CacheRetention",
@@ -178,17 +180,24 @@ class SessionStore(Protocol):
     async def conversation(self, session_key: str, *, max_tokens: int | None = None) -> Conversation:
         """Return a session with the newest messages of its conversation, as a turn begins with them.
 
-        At most `MAX_HISTORY_MESSAGES`, and no more than it takes to reach `max_tokens` by
-        `content.estimated_tokens`: the message that reaches it is the last one that is returned.
+        At most `MAX_HISTORY_MESSAGES`, and no more than it takes to reach `MAX_HISTORY_CHARACTERS`, or
+        `max_tokens` by `content.estimated_tokens`: the message that reaches it is the last one that is
+        returned.
         """
         ...
 
     async def history(
-        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+        self,
+        session_key: str,
+        limit: int = 1000,
+        *,
+        before_seq: int | None = None,
+        max_characters: int | None = None,
     ) -> tuple[StoredMessage, ...]:
         """Return the newest `limit` messages of a session's conversation, oldest first.
 
-        `before_seq` asks for those before that message. An unknown session has none.
+        `before_seq` asks for those before that message, `max_characters` for no more than it takes to reach
+        that. An unknown session has none.
         """
         ...
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from openclaw_twisted.content import FinishReason, Message, Usage
 
 __all__ = [
+    "MAX_HISTORY_CHARACTERS",
     "MAX_HISTORY_MESSAGES",
     "Claim",
     "Conversation",
@@ -33,6 +34,12 @@ __all__ = [
 
 MAX_HISTORY_MESSAGES: Final = 1000
 """How many messages of the past a turn is given at most."""
+
+MAX_HISTORY_CHARACTERS: Final = 8 * 1024 * 1024
+"""After how many characters a turn is given no more of the past: images are few tokens, but many of these.
+
+No text is so long that a model takes it. Providers take 32 MB at most, of which a request alone may have 20.
+"""
 
 RunStatus = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
 

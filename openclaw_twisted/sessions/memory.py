@@ -7,12 +7,15 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 from operator import attrgetter
 
 import msgspec
 from msgspec.structs import replace
 
 from openclaw_twisted.boundaries import (
+    MAX_HISTORY_CHARACTERS,
     MAX_HISTORY_MESSAGES,
     Claim,
     Conversation,
@@ -96,19 +99,23 @@ class MemoryStore:
         if session is None:
             return Conversation(session=None)
         newest_first = reversed(self._current(session_key)[-MAX_HISTORY_MESSAGES:])
-        messages = tuple(enough(newest_first, max_tokens))
+        messages = tuple(enough(newest_first, max_characters=MAX_HISTORY_CHARACTERS, max_tokens=max_tokens))
         tokens = sum(estimated_tokens(stored.message) for stored in messages)
         return Conversation(session=session, messages=messages, tokens=tokens)
 
     async def history(
-        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+        self,
+        session_key: str,
+        limit: int = 1000,
+        *,
+        before_seq: int | None = None,
+        max_characters: int | None = None,
     ) -> tuple[StoredMessage, ...]:
         """Return the newest `limit` messages of a session, oldest first."""
         self._check_open()
-        messages = [
-            stored for stored in self._current(session_key) if before_seq is None or stored.seq < before_seq
-        ]
-        return tuple(messages[max(len(messages) - max(limit, 0), 0) :])
+        current = reversed(self._current(session_key))
+        newest_first = (stored for stored in current if before_seq is None or stored.seq < before_seq)
+        return tuple(enough(islice(newest_first, max(limit, 0)), max_characters=max_characters))
 
     async def begin(self, run: RunRecord, claim: Claim | None = None) -> None:
         """Record that a run started."""
@@ -240,12 +247,8 @@ class MemoryStore:
         """Delete what may go; return how much it was."""
         self._check_open()
         runs = 0 if retention.running is None else self._interrupt(retention.running)
-        before = retention.stateless_before
-        stale = [
-            key
-            for key, row in self._sessions.items()
-            if is_stateless(key) and before is not None and row.updated_at < before
-        ]
+        before = -inf if retention.stateless_before is None else retention.stateless_before
+        stale = [key for key, row in self._sessions.items() if is_stateless(key) and row.updated_at < before]
         for key in stale:
             await self.delete(key)
         archives = self._prune_archives(retention.archived_before)
@@ -337,11 +340,8 @@ class MemoryStore:
         self._claims = {place: claimed for place, claimed in self._claims.items() if claimed.at >= since}
 
     def _interrupt(self, running: frozenset[str]) -> int:
-        lost = [
-            run
-            for run in self._runs.values()
-            if run.status in {"queued", "running"} and run.run_id not in running
-        ]
+        endless = [run for run in self._runs.values() if run.status in {"queued", "running"}]
+        lost = [run for run in endless if run.run_id not in running]
         for run in lost:
             self._runs[run.run_id] = replace(run, status="interrupted", ended_at=self._now())
         return len(lost)

@@ -15,6 +15,7 @@ from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.sessions.turns import (
     ClaimLimits,
     changed_at,
+    enough,
     is_stateless,
     preview_of,
     stored_messages,
@@ -154,11 +155,12 @@ def history(
     limit: int,
     *,
     before_seq: int | None = None,
+    max_characters: int | None = None,
 ) -> tuple[tuple[StoredMessage, ...], tuple[int, ...]]:
     """Return the newest messages of a session, oldest first, and the seqs of those that are unreadable."""
     unreadable: list[int] = []
-    newest_first = [*messages_before(connection, session_key, limit, unreadable, before_seq=before_seq)]
-    return tuple(reversed(newest_first)), tuple(unreadable)
+    newest_first = messages_before(connection, session_key, limit, unreadable, before_seq=before_seq)
+    return tuple(enough(newest_first, max_characters=max_characters)), tuple(unreadable)
 
 
 def messages_before(  # noqa: PLR0913 - which messages

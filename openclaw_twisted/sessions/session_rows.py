@@ -20,7 +20,7 @@ from openclaw_twisted.boundaries import (
     SessionRow,
 )
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.records import MAX_HISTORY_MESSAGES
+from openclaw_twisted.records import MAX_HISTORY_CHARACTERS, MAX_HISTORY_MESSAGES
 from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions import rows
 from openclaw_twisted.sessions.tails import Tail, Tails
@@ -131,7 +131,7 @@ def conversation(
         tail = Tail(session.session_id)
         unreadable.clear()
         newest_first = rows.messages_before(connection, session_key, MAX_HISTORY_MESSAGES, unreadable)
-        tail.add(enough(newest_first, max_tokens))
+        tail.add(enough(newest_first, max_characters=MAX_HISTORY_CHARACTERS, max_tokens=max_tokens))
     if not unreadable:  # or it would not be told again
         tails.keep(session, tail)
     return Conversation(session=session, messages=tuple(tail.messages), tokens=tail.tokens), tuple(unreadable)

@@ -134,11 +134,22 @@ class SqliteStore:
         return found
 
     async def history(
-        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+        self,
+        session_key: str,
+        limit: int = 1000,
+        *,
+        before_seq: int | None = None,
+        max_characters: int | None = None,
     ) -> tuple[StoredMessage, ...]:
         """Return the newest `limit` messages, oldest first; damaged ones are left out and logged."""
         messages, unreadable = await self._read(
-            partial(rows.history, session_key=session_key, limit=limit, before_seq=before_seq)
+            partial(
+                rows.history,
+                session_key=session_key,
+                limit=limit,
+                before_seq=before_seq,
+                max_characters=max_characters,
+            )
         )
         self._tell_unreadable(session_key, unreadable)
         return messages

@@ -14,7 +14,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from openclaw_twisted.content import estimated_tokens, size_of
-from openclaw_twisted.records import MAX_HISTORY_MESSAGES, SessionRow, StoredMessage
+from openclaw_twisted.records import (
+    MAX_HISTORY_CHARACTERS,
+    MAX_HISTORY_MESSAGES,
+    SessionRow,
+    StoredMessage,
+)
 
 __all__ = ["MAX_KEPT_CHARACTERS", "Tail", "Tails"]
 
@@ -25,12 +30,16 @@ _CHARACTERS_PER_MESSAGE: Final = 512
 
 
 class Tail:
-    """The newest messages of one conversation, the oldest first; `tokens` is what they come to."""
+    """The newest messages of one conversation, the oldest first.
+
+    `tokens` and `said` (in characters) are what they come to, `characters` is what the tail takes.
+    """
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self.messages: deque[StoredMessage] = deque()
         self.tokens = 0
+        self.said = 0
         self.characters = _CHARACTERS_PER_TAIL
         self._costs: deque[int] = deque()
 
@@ -46,26 +55,36 @@ class Tail:
             self.messages.append(stored)
             self._costs.append(cost)
             self.tokens += cost
-            self.characters += size_of((stored.message,)) + _CHARACTERS_PER_MESSAGE
+            size = size_of((stored.message,))
+            self.said += size
+            self.characters += size + _CHARACTERS_PER_MESSAGE
 
     def cut(self, archived_seq: int, max_tokens: float) -> None:
         """Drop what is archived, and what is older than it takes to reach `max_tokens`; one message stays."""
         while self.messages and (
             self.messages[0].seq <= archived_seq
             or len(self.messages) > MAX_HISTORY_MESSAGES
-            or (len(self.messages) > 1 and self.tokens - self._costs[0] >= max_tokens)
+            or (len(self.messages) > 1 and self._is_more_than_enough(max_tokens))
         ):
             dropped = self.messages.popleft()
             self.tokens -= self._costs.popleft()
-            self.characters -= size_of((dropped.message,)) + _CHARACTERS_PER_MESSAGE
+            size = size_of((dropped.message,))
+            self.said -= size
+            self.characters -= size + _CHARACTERS_PER_MESSAGE
 
     def reaches(self, archived_seq: int, max_tokens: float) -> bool:
         """Tell whether this goes back as far as a turn may want, with room for so many tokens."""
         return (
             self.tokens >= max_tokens
+            or self.said >= MAX_HISTORY_CHARACTERS
             or len(self.messages) >= MAX_HISTORY_MESSAGES
             or (bool(self.messages) and self.messages[0].seq == archived_seq + 1)
         )
+
+    def _is_more_than_enough(self, max_tokens: float) -> bool:
+        """Tell whether the rest would do without the oldest message."""
+        said = self.said - size_of((self.messages[0].message,))
+        return said >= MAX_HISTORY_CHARACTERS or self.tokens - self._costs[0] >= max_tokens
 
 
 class Tails:

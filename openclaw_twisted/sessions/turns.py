@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from openclaw_twisted.boundaries import RunRecord, SessionPatch, StoredMessage, TurnRecord
-from openclaw_twisted.content import Message, estimated_tokens, text_of, turn_starts
+from openclaw_twisted.content import Message, estimated_tokens, size_of, text_of, turn_starts
 from openclaw_twisted.session_key import SessionKey
 
 __all__ = [
@@ -103,12 +103,18 @@ def first_kept(messages: Sequence[Message], keep: int) -> int:
     return starts[-1] if starts else 0
 
 
-def enough(newest_first: Iterator[StoredMessage], max_tokens: int | None) -> list[StoredMessage]:
-    """Take messages until they come to `max_tokens`; return them oldest first."""
+def enough(
+    newest_first: Iterator[StoredMessage], *, max_characters: int | None, max_tokens: int | None = None
+) -> list[StoredMessage]:
+    """Take messages until they come to `max_characters` or `max_tokens`; return them oldest first."""
     taken: list[StoredMessage] = []
-    tokens = 0
+    characters = tokens = 0
     for stored in newest_first:
         taken.append(stored)
+        if max_characters is not None:
+            characters += size_of((stored.message,))
+            if characters >= max_characters:
+                break
         if max_tokens is not None:
             tokens += estimated_tokens(stored.message)
             if tokens >= max_tokens:

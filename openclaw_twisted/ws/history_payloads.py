@@ -13,7 +13,10 @@ from openclaw_twisted.content import ImagePart, Message
 from openclaw_twisted.ws.session_payloads import milliseconds
 from openclaw_twisted.ws.since import Since4
 
-__all__ = ["HistoryMessage", "Metadata", "history_messages"]
+__all__ = ["MAX_READ_CHARACTERS", "HistoryMessage", "Metadata", "history_messages"]
+
+MAX_READ_CHARACTERS = 32 * 1024 * 1024
+"""How much of a conversation is read to show it: its images are not shown, but they are read."""
 
 CUT = "\n... (cut)"
 

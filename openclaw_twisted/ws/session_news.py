@@ -23,7 +23,7 @@ from openclaw_twisted.boundaries import SessionChange, SessionChangeReason, Sess
 from openclaw_twisted.errors import StorageError
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.ws.event import Event
-from openclaw_twisted.ws.history_payloads import HistoryMessage, history_messages
+from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
 from openclaw_twisted.ws.session_payloads import Shown, ShownSession, milliseconds
 from openclaw_twisted.ws.since import Since4
 from openclaw_twisted.ws.subscriptions import Following, Subscriptions
@@ -131,7 +131,7 @@ class SessionNews:
 
     async def _tell_messages(self, change: SessionChange) -> None:
         key, store = change.session_key, self._sessions.store
-        kept = await store.history(key, MAX_NEW_MESSAGES)
+        kept = await store.history(key, MAX_NEW_MESSAGES, max_characters=MAX_READ_CHARACTERS)
         told = self._told_seq.get(key)
         new = [
             stored

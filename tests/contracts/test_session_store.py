@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted import session_key
 from openclaw_twisted.boundaries import (
+    MAX_HISTORY_CHARACTERS,
     Claim,
     Conversation,
     Pruned,
@@ -365,6 +366,22 @@ class SessionStoreContract(Suite):
         self.assertEqual(seqs(tokens), [3])
         self.assertEqual(seqs(tokens + 1), [2, 3])
         self.assertEqual(seqs(3 * tokens), [1, 2, 3])
+
+    def test_a_conversation_is_read_until_it_is_too_large(self):
+        half = "x" * (MAX_HISTORY_CHARACTERS // 2)
+        self.do(self.store.commit(turn("run-1", SESSION, half, half, half[1:], "y")))
+        self.assertEqual([m.seq for m in self.do(self.store.conversation(SESSION)).messages], [2, 3, 4])
+
+    def test_a_page_ends_where_it_is_too_large(self):
+        self.do(self.store.commit(turn("run-1", SESSION, "aa", "bbb", "cc", "d")))
+
+        def page(max_characters: int, **which: int) -> list[int]:
+            kept = self.do(self.store.history(SESSION, max_characters=max_characters, **which))
+            return [stored.seq for stored in kept]
+
+        pages = [page(max_characters) for max_characters in (1, 2, 3, 4, 6)]
+        self.assertEqual(pages, [[4], [3, 4], [3, 4], [2, 3, 4], [2, 3, 4]])
+        self.assertEqual(page(5, before_seq=4), [2, 3])
 
     def test_a_title_tells_how_it_began_and_a_preview_how_it_stands(self):
         self.do(self.store.commit(turn("run-1", SESSION, " how \n\t are\0you? ", "well")))

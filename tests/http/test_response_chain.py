@@ -165,12 +165,12 @@ class SlowStore(MemoryStore):
             waiter.callback(None)
 
     async def history(
-        self, session_key: str, limit: int = 1000, *, before_seq: int | None = None
+        self, session_key: str, limit: int = 1000, **which: int | None
     ) -> tuple[StoredMessage, ...]:
         if self.slow:
             self._waiting.append(Deferred())
             await self._waiting[-1]
-        return await super().history(session_key, limit, before_seq=before_seq)
+        return await super().history(session_key, limit, **which)
 
 
 class Leaving(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import Conversation
 from openclaw_twisted.content import estimated_tokens
-from openclaw_twisted.records import MAX_HISTORY_MESSAGES, StoredMessage
+from openclaw_twisted.records import MAX_HISTORY_CHARACTERS, MAX_HISTORY_MESSAGES, StoredMessage
 from openclaw_twisted.sessions import rows, session_rows
 from openclaw_twisted.sessions.migrate import shipped
 from openclaw_twisted.sessions.tails import Tail, Tails
@@ -87,6 +87,15 @@ class TailsTests(SynchronousTestCase):
         self.same()
         self.add("y", "z")
         self.assertEqual(len(self.same().messages), MAX_HISTORY_MESSAGES)
+        self.assertEqual(self.decoded(), 0)
+
+    def test_a_turn_gets_so_many_characters_at_most(self) -> None:
+        self.tails = Tails(max_characters=3 * MAX_HISTORY_CHARACTERS)
+        half = "x" * (MAX_HISTORY_CHARACTERS // 2)
+        self.add("a", half, half)
+        self.assertEqual(len(self.same().messages), 2)
+        self.add("b", half[1:])
+        self.assertEqual(len(self.same().messages), 3)
         self.assertEqual(self.decoded(), 0)
 
     def test_damage_is_told_each_time(self) -> None:

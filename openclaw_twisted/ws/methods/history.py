@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from openclaw_twisted.boundaries import RunRecord, SessionRow
 from openclaw_twisted.runs.sessions import Sessions
-from openclaw_twisted.ws.history_payloads import HistoryMessage, history_messages
+from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
 from openclaw_twisted.ws.session_target import find_session
@@ -137,7 +137,12 @@ class HistoryMethods:
         total = row.message_count if row else 0
         messages: tuple[HistoryMessage, ...] = ()
         if row is not None and total > params.offset:
-            kept = await store.history(str(key), params.limit, before_seq=row.last_seq + 1 - params.offset)
+            kept = await store.history(
+                str(key),
+                params.limit,
+                before_seq=row.last_seq + 1 - params.offset,
+                max_characters=MAX_READ_CHARACTERS,
+            )
             runs = await self._runs(row, {stored.run_id for stored in kept})
             messages = _newest(
                 history_messages(kept, runs, speaks_4=new, max_chars=params.max_chars), max_bytes

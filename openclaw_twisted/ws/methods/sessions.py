@@ -14,6 +14,7 @@ from openclaw_twisted.content import text_of
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.session_key import SessionKey
+from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import NoParams, invalid
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession, milliseconds
@@ -330,7 +331,8 @@ class SessionMethods:
         store = self.sessions.store
         if await store.session(key) is None:
             return Preview(key=asked, status="missing")
-        kept = await store.history(key, min(params.limit, MAX_PREVIEW_ITEMS))
+        limit = min(params.limit, MAX_PREVIEW_ITEMS)
+        kept = await store.history(key, limit, max_characters=MAX_READ_CHARACTERS)
         items = tuple(
             PreviewItem(stored.message.role, text_of(stored.message)[: params.max_chars])
             for stored in kept

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw_twisted.boundaries import RunRecord, TurnRecord
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
+from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
 from openclaw_twisted.ws.methods import history
 from tests.ws.methods.test_sessions import SessionsTestCase
 
@@ -145,6 +146,16 @@ class HistoryTests(SessionsTestCase):
         self.assertTrue(answer["hasMore"])
         self.assertEqual(answer["nextOffset"], 2)
         self.assertLess(history.MAX_BYTES, self.door.settings.gateway.limits.max_payload_bytes)
+
+    def test_no_more_is_read_than_is_good_for_everybody_else(self) -> None:
+        image = ImagePart("image/png", "A" * (MAX_READ_CHARACTERS // 2))
+        for number in range(3):
+            question = Message(role="user", content=(TextPart(f"q{number}"), image))
+            self.keep(question, Message(role="assistant", content="ok"))
+        answer = self.call("chat.history", sessionKey="a")
+        questions = [message["content"][0]["text"] for message in answer["messages"][::2]]
+        self.assertEqual(questions, ["q1", "q2"])
+        self.assertEqual((answer["hasMore"], answer["nextOffset"], answer["totalMessages"]), (True, 4, 6))
 
     def test_the_last_message_is_always_shown(self) -> None:
         self.turn("agent:main:a", "q", "x" * 5000)
