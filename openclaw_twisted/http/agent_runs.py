@@ -142,7 +142,10 @@ class AgentRuns:
         return headers
 
     def _joined(self, repetition: Repetition | None) -> Run | None:
-        if repetition is None or not repetition.may_join:
+        if repetition is None:
+            return None
+        if not repetition.may_join:  # its own repetitions shall not find the run of the one before
+            self._repeats.forget(repetition.key)
             return None
         return self._repeats.find(repetition.key, repetition.digest)
 

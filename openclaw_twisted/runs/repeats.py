@@ -30,7 +30,10 @@ class Repeats:
         self._forget_at: OrderedDict[str, float] = OrderedDict()
 
     def find(self, key: str, body_digest: bytes) -> Run | None:
-        """Return the run to join; raises `InvalidRequestError` if its request was another one."""
+        """Return the run to join; raises `InvalidRequestError` if its request was another one.
+
+        One that is being stopped is as good as cancelled, however long it takes to be recorded as that.
+        """
         self._forget_old()
         found = self._runs.get(key)
         if found is None:
@@ -38,13 +41,18 @@ class Repeats:
         run, digest = found
         if digest != body_digest:
             raise InvalidRequestError(OTHER_REQUEST)
-        return run
+        return run if run.stopped_by is None or run.status == "finished" else None
 
     def enter(self, key: str, run: Run, body_digest: bytes) -> None:
         """Note that a request has started a run."""
         self._runs[key] = (run, body_digest)
         self._forget_at.pop(key, None)
         run.result().addCallbacks(self._keep, self._forget, callbackArgs=(key, run), errbackArgs=(key, run))
+
+    def forget(self, key: str) -> None:
+        """Have nobody join what this key has started: the same is asked once more, as a request of its own."""
+        self._runs.pop(key, None)
+        self._forget_at.pop(key, None)
 
     def _keep(self, _finished: object, key: str, run: Run) -> None:
         if self._is_current(key, run):

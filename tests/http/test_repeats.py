@@ -2,11 +2,21 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from openclaw_twisted.errors import UpstreamError
-from openclaw_twisted.providers.scripted import Pause, reply
+from openclaw_twisted.errors import ModelNotReadyError, UpstreamError
+from openclaw_twisted.providers.scripted import Pause, Scripted, reply
 from tests.http.door import HELLO, DoorCase, text_of
 
 KEY = {"idempotency-key": "k-1"}
+
+
+class Fetching(Scripted):
+    """A provider whose model is not always there."""
+
+    ready = True
+
+    def check(self, model: str) -> None:
+        if not self.ready:
+            raise ModelNotReadyError("The model is being fetched.")
 
 
 class Repeated(DoorCase):
@@ -81,6 +91,16 @@ class Repeated(DoorCase):
             for count in counts
         ]
         self.assertEqual(texts, ["one", "one", "two", "two"])
+
+    async def test_a_question_asked_once_more_does_not_get_the_answer_before(self) -> None:
+        provider = Fetching(reply("one"), reply("two"))
+        self.open(provider=provider)
+        await self.chat({"x-stainless-retry-count": "0"})
+        provider.ready = False
+        self.assertEqual((await self.chat({"x-stainless-retry-count": "0"})).status, 503)
+        provider.ready = True
+        answer = await self.chat({"x-stainless-retry-count": "1"})
+        self.assertEqual(answer.json["choices"][0]["message"]["content"], "two")
 
     async def test_an_oversized_key_is_refused(self) -> None:
         self.open()

@@ -1,10 +1,16 @@
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw_twisted.boundaries import TurnRecord
 from openclaw_twisted.errors import InvalidRequestError, UpstreamError
+from openclaw_twisted.events import RunEvent, RunFinished, TextDelta
 from openclaw_twisted.providers.scripted import Pause, Step, reply
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.run import Run
-from openclaw_twisted.testing import MemoryRuns, run_request
+from openclaw_twisted.sessions.memory import MemoryStore
+from openclaw_twisted.testing import Collector, MemoryRuns, run_request
 
 
 class Joining(SynchronousTestCase):
@@ -35,6 +41,49 @@ class Joining(SynchronousTestCase):
         self.start("failed", [UpstreamError("no")])
         self.start("cancelled", [Pause()]).cancel()
         for key in ("failed", "cancelled"):
+            self.assertIsNone(self.repeats.find(key, b"digest"))
+
+    def test_a_run_that_is_being_stopped_is_not(self) -> None:
+        written: Deferred[None] = Deferred()
+
+        class SlowStore(MemoryStore):
+            async def commit(self, turn: TurnRecord) -> None:
+                await written
+
+        self.runs = MemoryRuns(store=SlowStore())
+        self.runs.provider.add([[TextDelta("so far")], Pause()])
+        run = self.runs.runner.start(run_request(key="main"))
+        self.repeats.enter("k", run, b"digest")
+        run.cancel()
+        self.assertEqual(run.status, "running")
+        self.assertIsNone(self.repeats.find("k", b"digest"))
+        written.callback(None)
+        self.assertEqual(run.status, "cancelled")
+
+    def test_a_run_that_somebody_stops_at_its_end_has_finished(self) -> None:
+        self.runs.provider.add([pause := Pause(), *reply("ok")])
+        run = self.runs.runner.start(run_request())
+        self.repeats.enter("k", run, b"digest")
+
+        class Leaving(Collector):
+            def run_events(self, events: Sequence[RunEvent]) -> None:
+                if isinstance(events[-1], RunFinished):
+                    run.cancel()
+
+        run.feed.subscribe(Leaving())
+        pause.go_on()
+        self.assertIsNotNone(run.stopped_by)
+        self.assertIs(self.repeats.find("k", b"digest"), run)
+
+    def test_what_is_forgotten_is_not_joined(self) -> None:
+        pause = Pause()
+        self.start("k", [pause, *reply("ok")])
+        self.start("ended", reply("ok"))
+        for key in ("k", "ended", "unknown"):
+            self.repeats.forget(key)
+        pause.go_on()
+        self.runs.clock.advance(300)
+        for key in ("k", "ended", "unknown"):
             self.assertIsNone(self.repeats.find(key, b"digest"))
 
     def test_a_key_stands_for_one_request(self) -> None:
