@@ -27,7 +27,7 @@ from openclaw_twisted.errors import (
 )
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.http.endpoint import Reply, error_reply, raw_reply
-from openclaw_twisted.http.head import plain_fields
+from openclaw_twisted.http.head import MAX_LENGTH_DIGITS, plain_fields
 from openclaw_twisted.http.patience import Alarm, Patience, Waiting
 from openclaw_twisted.http.request import NO_ROUTE
 from openclaw_twisted.ordered_id import new_digits
@@ -285,6 +285,12 @@ class GatewayChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
         """Say that a line of the head is too long, where Twisted would just hang up."""
         self._refuse_head(HeadersTooLargeError("A line of the request's head is too long."))
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802
+        if header == b"Content-Length" and len(data) > MAX_LENGTH_DIGITS:
+            data = b"beyond counting"  # no number at all, which Twisted refuses
+        chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        return chosen
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
         if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:

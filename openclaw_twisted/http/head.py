@@ -11,7 +11,10 @@ from functools import lru_cache
 
 from twisted.web.http_headers import Headers, InvalidHeaderName
 
-__all__ = ["plain_fields"]
+__all__ = ["MAX_LENGTH_DIGITS", "plain_fields"]
+
+MAX_LENGTH_DIGITS = 19
+"""What the largest length has that anybody can count to; Python reads no number of thousands of digits."""
 
 # Clients have names of their own for what they are, but each the same ones in every request.
 REMEMBERED_NAMES = 256
@@ -21,7 +24,8 @@ def plain_fields(head: bytes, max_fields: int) -> Headers | None:
     """Return the fields of a head without its request line and its last line end, or None: read with care.
 
     Plain is what every reader takes for the same: names of letters that names may have, values without
-    control characters on a line of their own, no transfer coding, at most one length, and that a number.
+    control characters on a line of their own, no transfer coding, at most one length, and that a number
+    of no more than `MAX_LENGTH_DIGITS`.
     """
     lines = head.split(b"\r\n")
     ends = len(lines) - 1
@@ -35,7 +39,9 @@ def plain_fields(head: bytes, max_fields: int) -> Headers | None:
             return None
         values.setdefault(spelled, []).append(value.strip(b" \t"))
     lengths = values.get(b"Content-Length", ())
-    if b"Transfer-Encoding" in values or len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
+    if b"Transfer-Encoding" in values or len(lengths) > 1:
+        return None
+    if lengths and not (lengths[0].isdigit() and len(lengths[0]) <= MAX_LENGTH_DIGITS):
         return None
     fields = Headers()
     # They are in order; `addRawHeader` would look at each once more.

@@ -34,6 +34,8 @@ ODD = (
     b"host: localhost\r\ntransfer-encoding: chunked",
     b"host: localhost\r\ntransfer-encoding: identity",
     b"host: localhost\r\ncontent-length:",
+    b"host: localhost\r\ncontent-length: " + b"0" * 19 + b"2",
+    b"host: localhost\r\ncontent-length: " + b"9" * 5000,
 )
 WHOLE = (
     PLAIN,
@@ -97,6 +99,11 @@ class OneReaderTests(DoorCase):
                 self.check_alike(b"\r\n" + begin + b"\r\n\r\n" + body)
                 self.check_alike(begin)
             self.assertIn(b"HTTP/1.1 ", said)
+
+    def test_a_length_that_nobody_can_count_to_is_refused(self) -> None:
+        self.open()
+        head = b"GET /health HTTP/1.1\r\n" + PLAIN + b"\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n"
+        self.assertIn(b"HTTP/1.1 400 ", self.check_alike(head))
 
     def test_many_requests_at_once(self) -> None:
         self.open()
