@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.surrogates import without_halves
 
 __all__ = ["MAX_INTEGER", "MIN_INTEGER", "check_depth", "decode"]
 
@@ -40,6 +41,9 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, withi
     except msgspec.ValidationError as error:
         raise _wrong_value(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        mended = without_halves(bytes(body))
+        if mended is not None:
+            return decode(decoder, mended, within=within)
         raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
 
 

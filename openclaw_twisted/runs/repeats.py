@@ -50,7 +50,7 @@ class Repeats:
         run.result().addCallbacks(self._keep, self._forget, callbackArgs=(key, run), errbackArgs=(key, run))
 
     def forget(self, key: str) -> None:
-        """Have nobody join what this key has started: the same is asked once more, as a request of its own."""
+        """Have nobody join what this key has started: the same is asked as a request of its own."""
         self._runs.pop(key, None)
         self._forget_at.pop(key, None)
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from openclaw_twisted.surrogates import without_halves
 from openclaw_twisted.ws.params import explain
 
 __all__ = [
@@ -104,7 +105,8 @@ def parse(data: bytes) -> Request | Malformed | None:
     except msgspec.ValidationError as error:
         return _malformed(data, explain(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        mended = without_halves(data)
+        return None if mended is None else parse(mended)
 
 
 def success(request_id: str, payload: Any) -> bytes:

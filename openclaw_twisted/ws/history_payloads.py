@@ -12,6 +12,7 @@ from openclaw_twisted.boundaries import RunRecord, StoredMessage
 from openclaw_twisted.content import ImagePart, Message
 from openclaw_twisted.ws.session_payloads import milliseconds
 from openclaw_twisted.ws.since import Since4
+from openclaw_twisted.ws.tool_arguments import told_arguments
 
 __all__ = ["MAX_READ_CHARACTERS", "HistoryMessage", "Metadata", "history_messages"]
 
@@ -150,17 +151,10 @@ def _blocks(message: Message, max_chars: int | None) -> tuple[Block, ...]:
             else:
                 blocks.append(TextBlock(_cut(part.text, max_chars)))
     blocks += [
-        ToolCallBlock(id=call.id, name=call.name, arguments=_arguments(call.arguments))
+        ToolCallBlock(id=call.id, name=call.name, arguments=told_arguments(call.arguments))
         for call in message.tool_calls
     ]
     return tuple(blocks)
-
-
-def _arguments(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
 
 
 def _cut(text: str, max_chars: int | None) -> str:

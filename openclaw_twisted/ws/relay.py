@@ -47,6 +47,7 @@ from openclaw_twisted.ws.run_payloads import (
     ToolStart,
     stop_reason,
 )
+from openclaw_twisted.ws.tool_arguments import told_arguments
 
 __all__ = ["DELTA_SECONDS", "Relay"]
 
@@ -257,14 +258,7 @@ _fits: type[Listener] = Relay
 
 
 def _tool_start(call: ToolCall) -> ToolStart:
-    arguments: msgspec.Raw | str
-    try:
-        msgspec.json.decode(call.arguments)
-        # As the model wrote it: what can just be read may be nested too deep to be written down again.
-        arguments = msgspec.Raw(call.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):  # a model may write what is no JSON
-        arguments = call.arguments
-    return ToolStart(name=call.name, tool_call_id=call.id, args=arguments)
+    return ToolStart(name=call.name, tool_call_id=call.id, args=told_arguments(call.arguments))
 
 
 def _ms(seconds: float) -> int:

@@ -52,6 +52,15 @@ class Bodies(ParsingCase):
                 parse(body, LIMITS)
             self.assertLess(len(caught.exception.message), 200)
 
+    def test_half_an_emoji_is_what_cannot_be_read(self) -> None:
+        body = rb'{"messages":[{"role":"user","content":"so \ud83e"}],"temperature":%d}'
+        self.assertEqual(parse(body % 1, LIMITS)[1].messages[0].content, "so \ufffd")
+        large = body.replace(b"so", b"so" * 300_000)
+        self.assertEqual(str(parse(large % 1, LIMITS)[1].messages[0].content)[-2:], " \ufffd")
+        with self.assertRaises(InvalidRequestError) as caught:
+            parse(body % 9, LIMITS)
+        self.assertEqual(caught.exception.param, "temperature")
+
     def test_null_is_absent_and_unknown_fields_are_ignored(self) -> None:
         nulls = dict.fromkeys(ChatRequest.__struct_fields__[1:])
         request, conversation = self.parse(**nulls, metadata={"a": 1}, store=True, api_base="http://evil")

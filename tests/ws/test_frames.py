@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,12 +37,17 @@ class ParseTests(SynchronousTestCase):
             b'{"type":"x", oops}',
             b'{"type":"req","id":"1","method":"m","params":nul}',
             b'{"type":"req","id":"\xff","method":"m"}',
-            b'{"type":"req","id":"\\ud800","method":"m"}',
+            b'{"type":"req","id":"1","method":"\\ud800"',
             b"[" * 100_000,
             b'{"type":"req","id":"1","method":"m","params":' + b"[" * 100_000,
             b"\x00",
         ]:
             self.assertIsNone(parse(data), data[:60])
+
+    def test_half_an_emoji_hides_no_request(self):
+        request = parse(b'{"type":"req","id":"1","method":"m","params":{"message":"so \\ud83e"}}')
+        assert isinstance(request, Request)
+        self.assertEqual(msgspec.json.decode(request.params), {"message": "so \ufffd"})
 
     def test_what_is_no_request_is_answered_under_its_id_where_it_has_one(self):
         for data, request_id, problem in [

@@ -129,6 +129,14 @@ class HistoryTests(SessionsTestCase):
             ("toolResult", "c1", "see", False),
         )
 
+    def test_arguments_nested_however_deep_are_told(self) -> None:
+        deep = [f'{{"at": {"[" * levels}{"]" * levels}}}' for levels in (700, 990, 100_000)]
+        calls = tuple(ToolCall(f"c{at}", "see", arguments) for at, arguments in enumerate(deep))
+        self.keep(Message(role="user", content="q"), Message(role="assistant", content="", tool_calls=calls))
+        shown = self.call("chat.history", sessionKey="a")["messages"][1]["content"]
+        self.assertEqual([call["id"] for call in shown], ["c0", "c1", "c2"])
+        self.assertEqual((list(shown[0]["arguments"]), shown[2]["arguments"]), (["at"], deep[2]))
+
     def test_an_answer_that_was_cut_off_says_so(self) -> None:
         self.keep(
             Message(role="user", content="q"), Message(role="assistant", content="half"), interrupted=True
