@@ -28,16 +28,14 @@ __all__ = ["MessageReader"]
 SITE_IS_OVERLOADED = 529
 
 
-class _Details(msgspec.Struct):
-    thinking_tokens: int | None = None
-
-
 class _Counts(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _Details | None = None
+    """What the provider counted; of any type, as a count that is none must not cost the answer."""
+
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    output_tokens_details: Any = None
 
 
 class _Message(msgspec.Struct):
@@ -46,8 +44,8 @@ class _Message(msgspec.Struct):
 
 class _Block(msgspec.Struct):
     type: str
-    text: str = ""
-    thinking: str = ""
+    text: str | None = None
+    thinking: str | None = None
     id: str | None = None
     name: str | None = None
     input: dict[str, Any] | None = None
@@ -55,9 +53,9 @@ class _Block(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     type: str = ""
-    text: str = ""
-    thinking: str = ""
-    partial_json: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
     stop_reason: str | None = None
 
 
@@ -120,6 +118,7 @@ class MessageReader:
         self._calls = 0
         self._reason: FinishReason | None = None
         self.finished = False
+        self.secrets: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
         """Return the events that `data` completes; raises `UpstreamError` for what is no answer."""
@@ -210,13 +209,16 @@ class MessageReader:
     def _finish(self, events: list[ProviderEvent]) -> None:
         if self._reason is None:
             raise UpstreamError(f"{self._name} ended its answer before it was complete. Try again.")
+        reason = self._reason
+        if self._calls and reason == "stop":
+            reason = "tool_calls"  # some servers say that it was the end of the turn although they called
         self.finished = True
-        events.append(Finished(self._reason, _usage(self._counts) if self._counted else None))
+        events.append(Finished(reason, _usage(self._counts) if self._counted else None))
 
     def _error(self, error: Any, payload: bytes) -> UpstreamError:
         kind = error.get("type") if isinstance(error, dict) else None
         status = _STATUS.get(str(kind), HTTPStatus.BAD_GATEWAY)
-        return refusal(self._name, status, payload)
+        return refusal(self._name, status, payload, secrets=self.secrets)
 
 
 def _usage(counts: _Counts) -> Usage:
@@ -230,7 +232,7 @@ def _usage(counts: _Counts) -> Usage:
         completion_tokens=completion,
         total_tokens=prompt + completion,
         cached_tokens=cached,
-        reasoning_tokens=counted(details.thinking_tokens) if details else None,
+        reasoning_tokens=counted(details.get("thinking_tokens")) if isinstance(details, dict) else None,
     )
 
 

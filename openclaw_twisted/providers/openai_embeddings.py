@@ -15,6 +15,7 @@ from openclaw_twisted.boundaries import Embedded, Embedder
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, UNREADABLE, refusal
+from openclaw_twisted.providers.streamed import counted
 from openclaw_twisted.providers.upstream import Address, Sender
 
 __all__ = ["OpenAIEmbeddings"]
@@ -29,8 +30,8 @@ class _Row(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: Any = None
+    total_tokens: Any = None
 
 
 class _Body(msgspec.Struct):
@@ -81,13 +82,16 @@ class OpenAIEmbeddings:
         rows = sorted(enumerate(said.data), key=lambda row: row[0] if row[1].index is None else row[1].index)
         if len(rows) != expected:
             raise UpstreamError(f"{self._name} gave {len(rows)} embeddings for {expected} texts.")
-        usage = said.usage
         return Embedded(
             vectors=tuple(tuple(row.embedding) for _, row in rows),
-            usage=Usage(prompt_tokens=usage.prompt_tokens, total_tokens=usage.total_tokens)
-            if usage
-            else None,
+            usage=None if said.usage is None else _usage(said.usage),
         )
+
+
+def _usage(wire: _Usage) -> Usage:
+    prompt = counted(wire.prompt_tokens) or 0
+    total = counted(wire.total_tokens)
+    return Usage(prompt_tokens=prompt, total_tokens=prompt if total is None else total)
 
 
 _fits: type[Embedder] = OpenAIEmbeddings

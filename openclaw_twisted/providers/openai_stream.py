@@ -3,7 +3,8 @@
 The theory: each SSE event is a chunk; a chunk's first choice brings text, reasoning, tool call fragments and,
 once, a finish reason; token counts come with it or in a chunk of their own after it; `[DONE]` ends the
 stream. A stream that ends after a finish reason but without `[DONE]` is complete (several servers do that);
-one that ends before it is broken off.
+one that ends before it is broken off. A whole completion is read as one chunk that brings everything: its
+choice has a `message` where that of a chunk has a `delta`.
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
@@ -28,7 +29,7 @@ __all__ = ["StreamReader"]
 
 class _Function(msgspec.Struct):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
 
 
 class _ToolCall(msgspec.Struct):
@@ -41,8 +42,8 @@ class _Chunklet(msgspec.Struct):
     """A part of a delta's content, where that is a list: text, or what a model of Mistral's is thinking."""
 
     type: str = ""
-    text: str = ""
-    thinking: list[_Chunklet] = []
+    text: str | None = None
+    thinking: list[_Chunklet] | str | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -55,23 +56,18 @@ class _Delta(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
+    """What the provider counted; of any type, as a count that is none must not cost the answer."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
 
 
 class _Groq(msgspec.Struct):
@@ -92,10 +88,25 @@ _FINISH: Mapping[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "sensitive": "content_filter",
 }
+_FAILED = frozenset(
+    {
+        "error",
+        "abort",  # vLLM, SGLang
+        "insufficient_system_resource",  # DeepSeek
+        "network_error",  # Zhipu
+        "function_call_filter",  # Google: what the model wrote is no call
+        "malformed_function_call",
+    }
+)
+"""Why an answer ends that is none, or only a part of one."""
 
 _STATUSES = range(400, 600)
 
@@ -109,8 +120,10 @@ class StreamReader:
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
         self._ids: list[str | None] = []
+        self._named: set[int] = set()
         self._places: dict[int | None, int] = {}
         self.finished = False
+        self.secrets: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
         """Return the events that `data` completes; raises `UpstreamError` for what is no answer."""
@@ -158,10 +171,10 @@ class StreamReader:
     def _error(self, error: Any, payload: bytes) -> UpstreamError:
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and code in _STATUSES else HTTPStatus.BAD_GATEWAY
-        return refusal(self._name, status, payload)
+        return refusal(self._name, status, payload, secrets=self.secrets)
 
     def _take_choice(self, choice: _Choice, events: list[ProviderEvent]) -> None:
-        delta = choice.delta
+        delta = choice.delta or choice.message
         if delta is not None:
             if thought := delta.reasoning_content or delta.reasoning:
                 events.append(ReasoningDelta(thought))
@@ -171,23 +184,35 @@ class StreamReader:
                 events.append(TextDelta(text))
             if delta.tool_calls:
                 events += map(self._call, delta.tool_calls)
-        if choice.finish_reason == "error":
-            raise UpstreamError(f"{self._name} failed in the middle of its answer. Try again.")
-        if choice.finish_reason and self._reason is None:
-            self._reason = _FINISH.get(choice.finish_reason, "stop")
+        if choice.finish_reason:
+            self._end_for(choice.finish_reason)
+
+    def _end_for(self, told: str) -> None:
+        reason = told.lower().partition(":")[0]  # Google's has details after a colon, some write in capitals
+        if reason in _FAILED:
+            raise UpstreamError(f"{self._name} failed in the middle of its answer ({reason}). Try again.")
+        if self._reason is None:
+            self._reason = _FINISH.get(reason, "stop")
 
     def _call(self, call: _ToolCall) -> ToolCallDelta:
-        """Return a call, or more of one; some servers leave out which, or what it is called by."""
+        """Return a call, or more of one; some servers leave out which, or say again what it is called."""
         function = call.function or _Function()
+        arguments = function.arguments or ""
+        if isinstance(arguments, dict):
+            arguments = msgspec.json.encode(arguments).decode()
         given = call.id or None
         place = self._places.get(call.index, len(self._ids) - 1 if call.index is None else -1)
-        if place < 0 or (function.name and self._is_another(place, call.index, given)):
+        begins = place < 0 or (function.name and self._is_another(place, call.index, given))
+        if begins:
             place = len(self._ids)
             self._ids.append(given)
-            given = given or f"call_{uuid4().hex}"
             if call.index is not None:
                 self._places[call.index] = place
-        return ToolCallDelta(place, id=given, name=function.name, arguments=function.arguments or "")
+        name = function.name if place not in self._named else None
+        if name:
+            self._named.add(place)
+        call_id = (given or f"call_{uuid4().hex}") if begins else None
+        return ToolCallDelta(place, id=call_id, name=name or None, arguments=arguments)
 
     def _is_another(self, place: int, index: int | None, given: str | None) -> bool:
         # Whoever says neither which call it is nor what it is called by begins one with each name.
@@ -205,21 +230,29 @@ def _take_list(parts: Sequence[_Chunklet], events: list[ProviderEvent]) -> None:
     for part in parts:
         if part.text:
             events.append(TextDelta(part.text))
-        if thought := "".join(each.text for each in part.thinking):
+        thinking = part.thinking or ""
+        if (
+            thought := thinking
+            if isinstance(thinking, str)
+            else "".join(each.text or "" for each in thinking)
+        ):
             events.append(ReasoningDelta(thought))
 
 
 def _usage(wire: _Usage) -> Usage:
     prompt, completion = counted(wire.prompt_tokens) or 0, counted(wire.completion_tokens) or 0
     total = counted(wire.total_tokens)
-    prompt_details, completion_details = wire.prompt_tokens_details, wire.completion_tokens_details
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion if total is None else total,
-        cached_tokens=counted(prompt_details.cached_tokens) if prompt_details else None,
-        reasoning_tokens=counted(completion_details.reasoning_tokens) if completion_details else None,
+        cached_tokens=_detail(wire.prompt_tokens_details, "cached_tokens"),
+        reasoning_tokens=_detail(wire.completion_tokens_details, "reasoning_tokens"),
     )
+
+
+def _detail(details: Any, name: str) -> int | None:
+    return counted(details.get(name)) if isinstance(details, dict) else None
 
 
 _fits: type[Reader] = StreamReader

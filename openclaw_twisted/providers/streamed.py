@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from openclaw_twisted.boundaries import Batches, Taker
 from openclaw_twisted.events import ProviderEvent
 from openclaw_twisted.providers.answer import Answer, Body
 from openclaw_twisted.providers.refusals import MAX_ERROR_BODY_BYTES, refusal
+from openclaw_twisted.sse import MAX_EVENT_BYTES, encode
 
 __all__ = ["MAX_TOKENS", "Reader", "counted", "streamed"]
 
@@ -23,6 +24,8 @@ class Reader(Protocol):
 
     finished: bool
     """Whether the answer is complete."""
+    secrets: tuple[str, ...]
+    """Texts that must not be passed on, whatever the upstream says."""
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
         """Return the events that `data` completes; raises `UpstreamError` for what is no answer."""
@@ -43,7 +46,11 @@ async def streamed(ask: Callable[[], Awaitable[Answer]], *, name: str, reader: R
     try:
         if answer.status != _OK:
             await _refuse(answer, name)
+        reader.secrets = answer.secrets
         data = body.arrived() or await body.read()
+        if data[:1] == b"{":  # JSON instead of a stream: an error, or all in one piece
+            data += await answer.read_at_most(MAX_EVENT_BYTES)
+            data = encode(b"".join(data.splitlines()))
         while True:
             events = reader.feed(data) if data else reader.end()
             if reader.finished:
@@ -82,9 +89,11 @@ async def _pour(body: Body, reader: Reader, taker: Taker) -> None:
             await body.pour(take)
 
 
-def counted(told: int | None) -> int | None:
-    """Return a number of tokens, or None for one that nobody can have counted."""
-    return told if told is not None and 0 <= told <= MAX_TOKENS else None
+def counted(told: Any) -> int | None:
+    """Return a number of tokens, or None for what nobody can have counted."""
+    if isinstance(told, float) and told.is_integer():
+        told = int(told)
+    return told if type(told) is int and 0 <= told <= MAX_TOKENS else None
 
 
 async def _refuse(answer: Answer, name: str) -> NoReturn:

@@ -48,6 +48,11 @@ _HEADERS = {
     "accept": "text/event-stream, application/json",
     "accept-encoding": "identity",
 }
+_AS_IT_IS = {
+    "",
+    "identity",
+    "none",
+}  # the last is no coding, but what keeps proxies of Node's from compressing
 _GZIP = {"gzip", "x-gzip"}
 _UNREACHABLE = (ConnectError, DNSLookupError, SSLError)
 
@@ -131,7 +136,7 @@ class Upstream:
 
     def _deliver(self, response: HttpResponse, body: Body) -> None:
         coding = response.header(b"content-encoding")
-        if coding is None or coding.lower() == "identity":
+        if coding is None or coding.lower() in _AS_IT_IS:
             response.deliverBody(body)
         elif coding.lower() in _GZIP:
             response.deliverBody(Unzipping(body))

@@ -58,6 +58,7 @@ class Reply:
                     self._join()
             elif isinstance(event, ToolCallDelta):
                 call = self._calls.setdefault(event.index, [event.id or "", event.name or ""])
+                call[1] = call[1] or event.name or ""  # some name a call after they have begun it
                 call.append(event.arguments)
             elif isinstance(event, Finished):
                 self.reason = event.reason

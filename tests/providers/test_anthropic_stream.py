@@ -122,6 +122,16 @@ class BlockTests(SynchronousTestCase):
         block = block_of(0, {"type": "text", "text": "He"}, {"type": "text_delta", "text": "llo"})
         self.assertEqual(read(message_of(block))[:-1], [TextDelta("He"), TextDelta("llo")])
 
+    def test_what_is_null_is_nothing(self) -> None:
+        beginnings: list[dict[str, Any]] = [
+            {"type": "text", "text": None},
+            {"type": "thinking", "thinking": None},
+        ]
+        for block in beginnings:
+            delta = {"type": "text_delta", "text": "a", "thinking": None, "partial_json": None}
+            events = read(message_of(block_of(0, block, delta)))
+            self.assertEqual(events[:-1], [TextDelta("a")])
+
     def test_what_is_not_known_is_passed_over(self) -> None:
         unknown = block_of(
             0, {"type": "server_tool_use", "id": "s", "name": "x", "input": {}}, {"type": "new"}
@@ -148,6 +158,10 @@ class EndTests(SynchronousTestCase):
         for theirs, ours in table.items():
             (finished,) = read(message_of(stop_reason=theirs))
             self.assertEqual(finished, Finished(ours, Usage(3, 2, 5)), theirs)
+
+    def test_the_end_of_a_turn_after_a_call_means_tool_calls(self) -> None:
+        events = read(message_of(call(0, "{}"), stop_reason="end_turn"))
+        self.assertEqual(events[-1], Finished("tool_calls", Usage(3, 2, 5)))
 
     def test_without_its_last_event_it_is_complete(self) -> None:
         self.assertEqual(read(message_of(text(0, "a"))[:-1])[-1], Finished("stop", Usage(3, 2, 5)))
@@ -215,7 +229,7 @@ class ErrorTests(SynchronousTestCase):
             "permission_error": UpstreamAuthError,
             "timeout_error": UpstreamTimeoutError,
             "invalid_request_error": UpstreamRejectedError,
-            "billing_error": UpstreamRejectedError,
+            "billing_error": UpstreamAuthError,
             "request_too_large": UpstreamRejectedError,
             "not_found_error": UpstreamRejectedError,
             "api_error": UpstreamError,
@@ -237,6 +251,13 @@ class ErrorTests(SynchronousTestCase):
             error = self.raised(event)
             self.assertIsInstance(error, ContextLengthError)
             self.assertIn(words, error.message)
+
+    def test_an_error_does_not_repeat_what_is_secret(self) -> None:
+        reader = MessageReader("mock")
+        reader.secrets = ("hunter2hunter2",)
+        with self.assertRaises(UpstreamError) as raised:
+            reader.feed(encode(b'{"type":"error","error":{"message":"bad key hunter2hunter2"}}'))
+        self.assertIn("bad key ***", raised.exception.message)
 
     def test_an_error_of_no_shape(self) -> None:
         for error in (None, "boiler", 7, {"type": ["x"]}):

@@ -95,7 +95,33 @@ class Reading(SynchronousTestCase):
             self.assertEqual(len({event.id for event in begun}), 2)
             self.assertTrue(all(event.id for event in begun))
 
+    def test_a_call_begins_once(self) -> None:
+        """Who adds up what a stream says of a call, as OpenAI's own client does, would name it twice."""
+        for more in ({"id": "c1", "name": "f"}, {"id": "c2", "name": None}, {"id": "", "name": ""}):
+            pieces = [
+                {"index": 0, "id": each["id"], "function": {"name": each["name"], "arguments": "{"}}
+                for each in ({"id": "c1", "name": "f"}, more, more)
+            ]
+            events = read(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "stop"), DONE)
+            begins, goes_on = ToolCallDelta(0, "c1", "f", "{"), ToolCallDelta(0, arguments="{")
+            self.assertEqual(events[:-1], [begins, goes_on, goes_on], more)
+
+    def test_a_call_that_is_named_later(self) -> None:
+        pieces = [
+            {"index": 0, "id": "c1", "function": {"name": ""}},
+            {"index": 0, "function": {"name": "f", "arguments": "{}"}},
+        ]
+        events = read(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "stop"), DONE)
+        self.assertEqual(events[:-1], [ToolCallDelta(0, "c1"), ToolCallDelta(0, name="f", arguments="{}")])
+
+    def test_arguments_as_an_object(self) -> None:
+        call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": {"a": 1}}}
+        events = read(chunk({"tool_calls": [call]}), chunk({}, "stop"), DONE)
+        self.assertEqual(events[0], ToolCallDelta(0, "c1", "f", '{"a":1}'))
+
     def test_content_in_parts(self) -> None:
+        plain = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": None}]
+        self.assertEqual(read(chunk({"content": plain}, "stop"), DONE)[:-1], [ReasoningDelta("Hm.")])
         thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
         events = read(
             chunk({"content": [thinking]}),
@@ -168,8 +194,22 @@ class Reading(SynchronousTestCase):
             self.assertIs(type(caught.exception), expected)
 
     def test_a_finish_by_an_error_is_no_answer(self) -> None:
-        with self.assertRaises(UpstreamError):
-            read(chunk({"content": "half"}), chunk({}, "error"), DONE)
+        for reason in (
+            "error",
+            "abort",
+            "insufficient_system_resource",
+            "network_error",
+            "function_call_filter: MALFORMED_FUNCTION_CALL",
+        ):
+            with self.assertRaises(UpstreamError, msg=reason):
+                read(chunk({"content": "half"}), chunk({}, reason), DONE)
+
+    def test_a_whole_completion_in_one_event(self) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        message = {"role": "assistant", "content": "hi", "tool_calls": [call]}
+        whole = {"choices": [{"message": message, "finish_reason": "tool_calls"}]}
+        events = read(encode(json.dumps(whole).encode()))
+        self.assertEqual(events, [TextDelta("hi"), ToolCallDelta(0, "c1", "f", "{}"), Finished("tool_calls")])
 
     def test_counts_with_details(self) -> None:
         usage = {

@@ -129,6 +129,20 @@ class ReadingTests(SynchronousTestCase):
                 events[-1], Finished("stop", Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0))
             )
 
+    def test_counts_that_are_written_in_another_way(self) -> None:
+        table: list[tuple[object, int]] = [(12.0, 12), (12.5, 0), (1e300, 0), ("12", 0), (True, 0), ([], 0)]
+        for told, counted in table:
+            usage = {"prompt_tokens": told, "prompt_tokens_details": [], "completion_tokens_details": told}
+            events = read(chunk({"content": "a"}, "stop", usage=usage) + DONE)
+            self.assertEqual(events, [TextDelta("a"), Finished("stop", Usage(counted, 0, counted))], told)
+
+    def test_an_error_does_not_repeat_what_is_secret(self) -> None:
+        reader = StreamReader("mock")
+        reader.secrets = ("Bearer hunter2hunter2",)
+        with self.assertRaises(UpstreamError) as raised:
+            reader.feed(encode(b'{"error":{"message":"bad key hunter2hunter2","code":400}}'))
+        self.assertIn("bad key ***", raised.exception.message)
+
     def test_a_refusal_that_is_no_text(self) -> None:
         for body in (b'{"error":"\xff"}', b"[" * 100_000, b"\xff\xfe"):
             self.assertIn("mock", refusal("mock", 500, body).message)

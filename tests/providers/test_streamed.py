@@ -41,6 +41,7 @@ class Words:
 
     def __init__(self) -> None:
         self.finished = False
+        self.secrets: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> list[ProviderEvent]:
         if data.endswith(b"!"):

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseDone
 
 from openclaw_twisted.boundaries import ModelRequest
+from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import (
     ContextLengthError,
     UpstreamAuthError,
@@ -209,6 +210,7 @@ class Calls(TestCase):
             ("gzip", gzip.compress(body)),
             ("GZIP", gzip.compress(body)),
             ("identity", body),
+            ("none", body),
         ):
             self.heard.clear()
             self.first_heard = Deferred()
@@ -219,6 +221,31 @@ class Calls(TestCase):
             self.assertEqual(self.heard[:2], [TextDelta("Hel"), TextDelta("lo")], coding)
         self.assertEqual(self.server.connections, 1)
 
+    async def test_an_answer_in_one_piece_although_a_stream_was_asked_for(self) -> None:
+        whole = b"""{\r
+            "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}],\n
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2}
+        }"""
+        for at in (len(whole), 1, 60):
+            self.heard.clear()
+            self.first_heard = Deferred()
+            asking = self.ask()
+            call = await self.server.calls.get()
+            call.stream(whole[:at])
+            await deferLater(real_reactor(), 0)
+            if whole[at:]:
+                call.event(whole[at:])
+            call.end()
+            await asking
+            self.assertEqual(self.heard, [TextDelta("Hello"), Finished("stop", Usage(3, 2, 5))])
+        self.assertEqual(self.server.connections, 1)
+
+    async def test_an_error_with_the_status_of_an_answer(self) -> None:
+        said = b'{"error":{"message":"The boiler of sk-secret-key exploded","code":503}}'
+        self.server.behaviour = lambda call: call.answer(200, said, content_type="application/json")
+        error = await self.failing(self.ask(), UpstreamOverloadedError)
+        self.assertIn("The boiler of *** exploded", error.message)
+
     async def test_embeddings_are_asked_for_compressed(self) -> None:
         body = gzip.compress(b'{"data":[{"embedding":[0.5,-1]}]}')
         self.server.behaviour = None
@@ -227,6 +254,15 @@ class Calls(TestCase):
         self.assertEqual(call.headers["accept-encoding"], "gzip")
         call.answer(200, body, content_encoding="gzip")
         self.assertEqual((await asking).vectors, ((0.5, -1.0),))
+
+    async def test_counts_of_embeddings_that_nobody_can_have_counted(self) -> None:
+        for usage, expected in (
+            (b'{"prompt_tokens":3.0,"total_tokens":null}', Usage(prompt_tokens=3, total_tokens=3)),
+            (b'{"prompt_tokens":-1,"total_tokens":1e300}', Usage()),
+        ):
+            body = b'{"data":[{"embedding":[1]}],"usage":%b}' % usage
+            self.server.behaviour = lambda call, body=body: call.answer(200, body)
+            self.assertEqual((await self.embeddings().embed(["hi"], None)).usage, expected)
 
     async def test_what_cannot_be_unpacked_is_no_answer(self) -> None:
         for coding, words in (

@@ -182,6 +182,11 @@ class Asking(SynchronousTestCase):
         self.assertEqual(self.reply.message(), said("Hello"))
         self.assertEqual((self.reply.reason, self.reply.usage), ("stop", Usage(1, 2, 3)))
 
+    def test_a_call_that_is_named_after_it_began(self) -> None:
+        named = ToolCallDelta(0, name="f", arguments="{}")
+        self.reply.take([ToolCallDelta(0, "c1"), named, ToolCallDelta(0, arguments=" ")])
+        self.assertEqual(self.reply.message().tool_calls, (ToolCall("c1", "f", "{} "),))
+
     def test_an_answer_begins_with_what_it_says_first(self) -> None:
         first, second = Pause(), Pause()
         script: list[Step] = [
