@@ -7,12 +7,12 @@ busy session never takes up places that other sessions could use.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from openclaw_twisted.errors import OverloadedError
 from openclaw_twisted.turnstile import Handovers, Turnstile
 
-__all__ = ["Lanes"]
+__all__ = ["Lanes", "Turn"]
 
 RETRY_AFTER_SECONDS = 5.0
 NO_LIMIT = 2**53
@@ -67,9 +67,9 @@ class Lanes:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
 
-    def turn(self, lane: str) -> AbstractAsyncContextManager[None]:
-        """Wait for the lane and for a place; leaving the context lets the next one in."""
-        return _Turn(self, self._lane(lane), self._places)
+    def turn(self, lane: str) -> Turn:
+        """Return a turn at this lane and at a place, to be waited for."""
+        return Turn(self, self._lane(lane), self._places)
 
     @asynccontextmanager
     async def lane(self, lane: str) -> AsyncIterator[None]:
@@ -97,25 +97,34 @@ class Lanes:
             self._waiting -= 1
 
 
-class _Turn(AbstractAsyncContextManager[None]):
-    """A turn of one run: its lane, then a place. A class, because every run makes one."""
+class Turn:
+    """A turn of one run: its lane, then a place.
+
+    No context manager, because its end lies beyond the work: the next one in the lane is let in when
+    everybody has heard how this one ended.
+    """
 
     def __init__(self, lanes: Lanes, lane: Turnstile, places: Turnstile) -> None:
         self._lanes = lanes
         self._lane = lane
         self._places = places
+        self._has_begun = False
 
-    async def __aenter__(self) -> None:
+    async def begin(self) -> None:
+        """Wait for the lane and for a place."""
         if not self._lane.pass_through():
             await self._lanes.enter(self._lane)
-        if self._places.pass_through():
-            return
-        try:
-            await self._lanes.enter(self._places)
-        except BaseException:  # cancelled while it waited
-            self._lane.leave()
-            raise
+        if not self._places.pass_through():
+            try:
+                await self._lanes.enter(self._places)
+            except BaseException:  # cancelled while it waited
+                self._lane.leave()
+                raise
+        self._has_begun = True
 
-    async def __aexit__(self, *_raised: object) -> None:
-        self._places.leave()
-        self._lane.leave()
+    def end(self) -> None:
+        """Let the next one in; says nothing about a turn that did not begin."""
+        if self._has_begun:
+            self._has_begun = False
+            self._places.leave()
+            self._lane.leave()

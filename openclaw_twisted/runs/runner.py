@@ -5,7 +5,8 @@ The flow of one run:
 2. the run waits for its session's turn and a place (`lanes`);
 3. the session is read, and reset if it is over (`opening`); the question is put together and asked (`turn`);
 4. the turn is stored (`bookkeeping`): a session's turn durably, a stateless one off the hot path;
-5. only then listeners hear that the run finished, so "finished" means "kept".
+5. only then listeners hear that the run finished, so "finished" means "kept";
+6. only then the next run of the session has its turn, so that listeners hear of one after the other.
 
 A run that is cancelled or breaks off after some text is stored as interrupted; one that fails before
 any text leaves its session as it was, so that trying again does not double the question.
@@ -40,7 +41,7 @@ from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
 from openclaw_twisted.runs.bookkeeping import Bookkeeping
 from openclaw_twisted.runs.bus import LocalBus
 from openclaw_twisted.runs.fresh import asks_afresh
-from openclaw_twisted.runs.lanes import Lanes
+from openclaw_twisted.runs.lanes import Lanes, Turn
 from openclaw_twisted.runs.opening import Opener, SessionRules
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.run import Run, RunSummary
@@ -132,8 +133,11 @@ class Runner:
         self._runs[request.run_id] = run
         for watcher in tuple(self._watchers.values()):
             watcher(run)
-        run.work = Deferred.fromCoroutine(self._work(run, self._means))
+        turn = self._lanes.turn(run.key)
+        run.work = Deferred.fromCoroutine(self._work(run, self._means, turn))
         run.work.addBoth(self._ended, run, self._limit(run))
+        # The next run of the session is not to begin before everybody has heard of the end of this one.
+        run.work.addBoth(_end, turn)
         if run.feed.stopped:
             run.work.cancel()  # by somebody who watches, before there was anything to cancel
         return run
@@ -212,29 +216,29 @@ class Runner:
         for run in self.active():
             run.cancel(ShuttingDownError("The gateway is shutting down.", retry_after_seconds=5))
 
-    async def _work(self, run: Run, means: _Means) -> RunFinished:
-        async with self._lanes.turn(run.key):
-            run.lifecycle.begin()
-            run.started_at = self._now()
-            run.turn_at = self._clock.seconds()
-            run.feed.publish((RunStarted(run.started_at),))
-            means.books.announce(run, "start")
-            try:
-                if run.feed.stopped:
-                    raise CancelledError  # noqa: TRY301 - as if it had been cancelled while it waited
-                await self._answer(run, means)
-            except CancelledError:
-                await means.books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
-                raise
-            except GatewayError as error:
-                await means.books.break_off(run, error)
-                raise
-            except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
-                await means.books.break_off(run, InternalError(DEFECT))
-                raise
-            reply = run.reply
-            message = reply.message()
-            await means.books.finish(run, message)
+    async def _work(self, run: Run, means: _Means, turn: Turn) -> RunFinished:
+        await turn.begin()
+        run.lifecycle.begin()
+        run.started_at = self._now()
+        run.turn_at = self._clock.seconds()
+        run.feed.publish((RunStarted(run.started_at),))
+        means.books.announce(run, "start")
+        try:
+            if run.feed.stopped:
+                raise CancelledError  # noqa: TRY301 - as if it had been cancelled while it waited
+            await self._answer(run, means)
+        except CancelledError:
+            await means.books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
+            raise
+        except GatewayError as error:
+            await means.books.break_off(run, error)
+            raise
+        except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
+            await means.books.break_off(run, InternalError(DEFECT))
+            raise
+        reply = run.reply
+        message = reply.message()
+        await means.books.finish(run, message)
         return RunFinished(message=message, reason=reply.reason or "stop", usage=reply.usage, at=self._now())
 
     async def _answer(self, run: Run, means: _Means) -> None:
@@ -320,3 +324,8 @@ class Runner:
                 completion_tokens=usage.completion_tokens if usage else 0,
             )
         )
+
+
+def _end(result: Failure | None, turn: Turn) -> Failure | None:
+    turn.end()
+    return result

@@ -15,9 +15,13 @@ class Visit:
         self.done = Deferred.fromCoroutine(self._run(lanes, lane))
 
     async def _run(self, lanes: Lanes, lane: str) -> None:
-        async with lanes.turn(lane):
+        turn = lanes.turn(lane)
+        try:
+            await turn.begin()
             self.log.append(self.name)
             await self.leave
+        finally:
+            turn.end()
 
 
 class Turns(SynchronousTestCase):
@@ -81,8 +85,10 @@ class Turns(SynchronousTestCase):
         third: Visit
 
         async def cancels_the_next() -> None:
-            async with lanes.turn("a"):
-                self.log.append("1")
+            turn = lanes.turn("a")
+            await turn.begin()
+            self.log.append("1")
+            turn.end()
             # The lane has been handed to the next one, who has not been told yet.
             third.done.cancel()
 

@@ -85,6 +85,25 @@ class Answering(RunnerCase):
 class Sessions(RunnerCase):
     KEY = "agent:main:chat"
 
+    def test_the_next_turn_begins_when_everybody_has_heard_of_the_end(self) -> None:
+        for first in (reply("one"), [UpstreamError("no")]):
+            pause = Pause()
+            heard: list[Any] = []
+            runs = MemoryRuns([pause, *first], reply("two"))
+
+            class Listening(Collector):
+                def run_events(self, events: Sequence[RunEvent]) -> None:
+                    heard.extend(events)  # noqa: B023 - of this round
+
+            runs.runner.watch(lambda run: run.feed.subscribe(Listening()))
+            started = [runs.runner.start(run_request(key="chat")) for _ in range(2)]
+            runs.bus.watch(lambda change: heard.append(change.reason))  # noqa: B023 - of this round
+            pause.go_on()
+            self.assertEqual([run.status for run in started][1], "finished")
+            second = max(at for at, told in enumerate(heard) if isinstance(told, RunStarted))
+            self.assertIsInstance(heard[second - 2], RunFinished | RunFailed)
+            self.assertEqual(heard[second - 1], "end")
+
     def test_the_next_turn_sees_the_last_one(self) -> None:
         runs = MemoryRuns(reply("Hello Ann."), reply("Ann."))
         runs.runner.start(run_request(user("I am Ann."), key=self.KEY))
