@@ -1,9 +1,8 @@
-"""Sessions as rows: listed, changed, reset, compacted, deleted and pruned (`schema/` has the tables)."""
+"""Sessions as rows: listed, changed, reset and compacted (`schema/` has the tables)."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Set as AbstractSet
 from itertools import islice
 from math import inf
 from sqlite3 import Connection
@@ -21,7 +20,6 @@ from openclaw_twisted.boundaries import (
 )
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.records import MAX_HISTORY_CHARACTERS, MAX_HISTORY_MESSAGES
-from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions import rows
 from openclaw_twisted.sessions.tails import Tail, Tails
 from openclaw_twisted.sessions.turns import agent_of, chosen, enough, first_kept, folded, is_stateless
@@ -29,14 +27,10 @@ from openclaw_twisted.sessions.turns import agent_of, chosen, enough, first_kept
 __all__ = [
     "compact",
     "conversation",
-    "delete",
     "find",
     "find_by",
     "list_sessions",
     "patch",
-    "prune_archives",
-    "prune_stateless",
-    "prune_unused",
     "reset",
     "size_bytes",
     "surplus",
@@ -72,31 +66,10 @@ UPDATE sessions SET
 WHERE session_key = ?
 """
 _CUT = "UPDATE sessions SET archived_seq = ?, context_tokens = NULL WHERE session_key = ?"
-_DELETE = (
-    "DELETE FROM messages WHERE session_key = ?",
-    "DELETE FROM archives WHERE session_key = ?",
-    "DELETE FROM runs WHERE session_key = ?",
-)
-_DELETE_ROW = "DELETE FROM sessions WHERE session_key = ?"
-_STALE_STATELESS = """
-SELECT session_key FROM sessions WHERE stateless = 1 AND updated_at < ? ORDER BY updated_at LIMIT ?
-"""
-_LONGEST_UNUSED = """
-SELECT session_key, updated_at FROM sessions WHERE stateless = 0 ORDER BY updated_at, session_key DESC
-"""
-_LONGEST_UNUSED_RESPONSES = f"""
-SELECT session_key FROM sessions WHERE stateless = 0 AND session_key LIKE 'agent:%:{RESPONSE}%'
-ORDER BY updated_at, session_key DESC
-"""  # noqa: S608 - a constant of ours
 _COUNT_NAMED = "SELECT count(*) FROM sessions WHERE stateless = 0"
 _COUNT_UNUSED = "SELECT count(*) FROM sessions WHERE stateless = 0 AND updated_at < ?"
 _COUNT_STATELESS = "SELECT count(*) FROM sessions WHERE stateless = 1 AND updated_at < ?"
 _COUNT_ARCHIVES = "SELECT count(*) FROM archives WHERE archived_at < ?"
-_OLDEST_ARCHIVES = """
-SELECT session_key, last_seq FROM archives WHERE archived_at < ? ORDER BY archived_at LIMIT ?
-"""
-_DELETE_ARCHIVED = "DELETE FROM messages WHERE session_key = ? AND seq <= ?"
-_DELETE_ARCHIVES = "DELETE FROM archives WHERE session_key = ? AND last_seq <= ?"
 
 _decode_options = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -196,57 +169,6 @@ def compact(connection: Connection, session_key: str, keep: int, at: float) -> i
     connection.execute(_ARCHIVE, (cut, "compact", at, session_key))
     connection.execute(_CUT, (cut, session_key))
     return cut - (session.last_seq - session.message_count)
-
-
-def delete(connection: Connection, session_key: str) -> bool:
-    """Delete a session with everything in it; tell whether there was one."""
-    for statement in _DELETE:
-        connection.execute(statement, (session_key,))
-    return connection.execute(_DELETE_ROW, (session_key,)).rowcount > 0
-
-
-def prune_stateless(connection: Connection, before: float, limit: int) -> int:
-    """Delete at most `limit` sessions of one request that were last used before; return how many."""
-    stale = connection.execute(_STALE_STATELESS, (before, limit)).fetchall()
-    for (session_key,) in stale:
-        delete(connection, session_key)
-    return len(stale)
-
-
-def prune_unused(connection: Connection, retention: Retention, limit: int, *, for_size: bool = False) -> int:
-    """Delete at most `limit` sessions that are too old or too many; return how many.
-
-    Of too many, those of responses go first: a client that never continues one leaves one behind with each
-    request. `for_size` deletes the longest unused ones whatever their age and number.
-    """
-    (count,) = connection.execute(_COUNT_NAMED).fetchone()
-    too_many = 0 if retention.max_sessions is None else count - retention.max_sessions
-    victims = dict.fromkeys(_responses(connection, min(too_many, limit), retention.keep))
-    for session_key, updated_at in connection.execute(_LONGEST_UNUSED):
-        old = retention.unused_before is not None and updated_at < retention.unused_before
-        if len(victims) >= limit or not (for_size or old or len(victims) < too_many):
-            break
-        if session_key not in retention.keep:
-            victims[session_key] = None
-    for session_key in victims:
-        delete(connection, session_key)
-    return len(victims)
-
-
-def _responses(connection: Connection, count: int, keep: AbstractSet[str]) -> list[str]:
-    if count <= 0:
-        return []
-    found = (session_key for (session_key,) in connection.execute(_LONGEST_UNUSED_RESPONSES))
-    return list(islice((session_key for session_key in found if session_key not in keep), count))
-
-
-def prune_archives(connection: Connection, before: float, limit: int) -> int:
-    """Delete at most `limit` archives made before; return how many."""
-    oldest = connection.execute(_OLDEST_ARCHIVES, (before, limit)).fetchall()
-    for session_key, last_seq in oldest:
-        connection.execute(_DELETE_ARCHIVED, (session_key, last_seq))
-        connection.execute(_DELETE_ARCHIVES, (session_key, last_seq))
-    return len(oldest)
 
 
 def size_bytes(connection: Connection) -> int:

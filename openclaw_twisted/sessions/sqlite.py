@@ -35,20 +35,20 @@ from openclaw_twisted.boundaries import (
     TurnRecord,
 )
 from openclaw_twisted.errors import StorageError
-from openclaw_twisted.sessions import rows, session_rows
+from openclaw_twisted.sessions import removal, rows, session_rows
 from openclaw_twisted.sessions.database import Database, storage_error
 from openclaw_twisted.sessions.disk import DiskWatch
 from openclaw_twisted.sessions.notes import Clock, Notes
+from openclaw_twisted.sessions.removal import Progress
 from openclaw_twisted.sessions.tails import Tails
 from openclaw_twisted.sessions.threads import ConnectionThread, FromThreads, in_one_transaction, one_by_one
 from openclaw_twisted.sessions.turns import ClaimLimits
 
 __all__ = ["SqliteStore", "StoreReactor"]
 
-# A few milliseconds of the writer's time each; commits get their turn in between.
-_STATELESS_PER_PRUNE = 100
-_SESSIONS_PER_PRUNE = 10
-_ARCHIVES_PER_PRUNE = 10
+# So much of the writer's time is taken at once; commits get their turn in between.
+_REMOVAL_SECONDS = 0.02
+_REMOVED_AT_ONCE = 1000
 _FOREVER = float("inf")
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ class SqliteStore:
 
     async def delete(self, session_key: str) -> bool:
         """Delete a session with everything in it; tell whether there was one."""
-        return await self._write(partial(session_rows.delete, session_key=session_key))
+        return await self._repeat(partial(removal.delete, session_key=session_key)) > 0
 
     async def run(self, run_id: str) -> RunRecord | None:
         """Return what is kept of a run."""
@@ -216,13 +216,13 @@ class SqliteStore:
             lost = partial(rows.lost_runs, running=retention.running, at=self._now())
             counted["runs"] = await self._write(lost)
         if (before := retention.stateless_before) is not None:
-            stateless = partial(session_rows.prune_stateless, before=before, limit=_STATELESS_PER_PRUNE)
-            counted["stateless"] = await self._repeat(stateless, _STATELESS_PER_PRUNE)
-        if (before := retention.archived_before) is not None:
-            archives = partial(session_rows.prune_archives, before=before, limit=_ARCHIVES_PER_PRUNE)
-            counted["archives"] = await self._repeat(archives, _ARCHIVES_PER_PRUNE)
-        unused = partial(session_rows.prune_unused, retention=retention, limit=_SESSIONS_PER_PRUNE)
-        counted["sessions"] = await self._repeat(unused, _SESSIONS_PER_PRUNE)
+            stateless = partial(removal.prune_stateless, before=before, limit=_REMOVED_AT_ONCE)
+            counted["stateless"] = await self._repeat(stateless)
+        before = retention.archived_before or 0.0  # what a removal that was cut off has left behind
+        archives = partial(removal.prune_archives, before=before, limit=_REMOVED_AT_ONCE)
+        counted["archives"] = await self._repeat(archives)
+        unused = partial(removal.prune_unused, retention=retention, limit=_REMOVED_AT_ONCE)
+        counted["sessions"] = await self._repeat(unused)
         await self._shrink(retention, counted)
         size = await self._read(session_rows.size_bytes)
         return Pruned(**counted, size_bytes=size)
@@ -237,22 +237,23 @@ class SqliteStore:
         if limit is None or await self._read(session_rows.size_bytes) <= limit:
             return
         steps = {
-            "archives": partial(session_rows.prune_archives, before=_FOREVER, limit=1),
-            "sessions": partial(session_rows.prune_unused, retention=retention, limit=1, for_size=True),
+            "archives": partial(removal.prune_archives, before=_FOREVER, limit=1),
+            "sessions": partial(removal.prune_unused, retention=retention, limit=1, for_size=True),
         }
         for kind, step in steps.items():
             while await self._read(session_rows.size_bytes) > (limit if target is None else target):
-                count = await self._write(step)
+                count, more = await self._write(partial(step, seconds=_REMOVAL_SECONDS))
                 counted[kind] = counted.get(kind, 0) + count
-                if not count:
+                if not more:
                     break
 
-    async def _repeat(self, step: Callable[[Connection], int], limit: int) -> int:
+    async def _repeat(self, step: Callable[..., Progress]) -> int:
+        """Take a step again and again until nothing is left to do; return how many it deleted in all."""
         total = 0
         while True:
-            count = await self._write(step)
+            count, more = await self._write(partial(step, seconds=_REMOVAL_SECONDS))
             total += count
-            if count < limit:
+            if not more:
                 return total
 
     async def _start(self, database: Database) -> _Open:

@@ -512,6 +512,14 @@ class SessionStoreContract(Suite):
         self.assertEqual(self.compacted(1), (0, []))
         self.assertIsNone(self.do(self.store.session(SESSION)))
 
+    def test_deleting_many_messages(self):
+        for number in range(3):
+            self.do(self.store.commit(turn(f"run-{number}", SESSION, *("x" * 200_000,) * 60)))
+        self.assertTrue(self.do(self.store.delete(SESSION)))
+        self.assertIsNone(self.do(self.store.session(SESSION)))
+        self.assertEqual(self.texts(), [])
+        self.assertFalse(self.do(self.store.delete(SESSION)))
+
     def test_deleting_leaves_nothing(self):
         self.do(self.store.commit(turn("run-1")))
         self.do(self.store.reset(SESSION, 200.0))

@@ -5,7 +5,7 @@ import sqlite3
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import SessionQuery
-from openclaw_twisted.sessions import rows, session_rows
+from openclaw_twisted.sessions import removal, rows, session_rows
 from openclaw_twisted.sessions.migrate import shipped
 
 WALKS = (
@@ -31,7 +31,7 @@ class StatementTests(SynchronousTestCase):
     def test_no_statement_reads_a_whole_table(self):
         statements = [
             statement
-            for module in (rows, session_rows)
+            for module in (removal, rows, session_rows)
             for value in vars(module).values()
             for statement in (value if isinstance(value, tuple) else (value,))
             if isinstance(statement, str) and "?" in statement

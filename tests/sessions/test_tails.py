@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.boundaries import Conversation
 from openclaw_twisted.content import estimated_tokens
 from openclaw_twisted.records import MAX_HISTORY_CHARACTERS, MAX_HISTORY_MESSAGES, StoredMessage
-from openclaw_twisted.sessions import rows, session_rows
+from openclaw_twisted.sessions import removal, rows, session_rows
 from openclaw_twisted.sessions.migrate import shipped
 from openclaw_twisted.sessions.tails import Tail, Tails
 from openclaw_twisted.sessions.turns import ClaimLimits
@@ -61,7 +61,7 @@ class TailsTests(SynchronousTestCase):
         self.assertEqual(self.same().messages, ())
         self.add(*"ef")
         self.assertEqual([stored.message.content for stored in self.same().messages], ["e", "f"])
-        session_rows.delete(self.connection, SESSION)
+        removal.delete(self.connection, SESSION)
         self.assertEqual(self.same(), Conversation(session=None))
         self.add(*"gh")
         self.assertEqual([stored.message.content for stored in self.same().messages], ["g", "h"])
