@@ -40,14 +40,14 @@ class ToolIn(msgspec.Struct):
     """A tool on offer; functions are the only kind there is."""
 
     function: FunctionIn
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
 
 
 class CalledIn(msgspec.Struct):
     """The function that an earlier assistant message called."""
 
     name: str
-    arguments: str = ""
+    arguments: str | None = ""
 
 
 class ToolCallIn(msgspec.Struct):
@@ -55,7 +55,7 @@ class ToolCallIn(msgspec.Struct):
 
     id: str
     function: CalledIn
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
 
 
 class ChosenIn(msgspec.Struct):
@@ -244,11 +244,11 @@ def _content(given: MessageIn, at: int, limits: ContentLimits) -> Content:
 def _calls(given: AssistantIn) -> tuple[ToolCall, ...]:
     if given.function_call is not None and not given.tool_calls:
         call = given.function_call
-        return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments),)
+        return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments or ""),)
     if not given.tool_calls:
         return ()
     return tuple(
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "")
         for call in given.tool_calls
     )
 

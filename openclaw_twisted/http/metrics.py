@@ -20,7 +20,10 @@ class Scrape:
 
     async def __call__(self, call: Call) -> Reply:
         """Answer in the version of the format that the caller accepts, at least in Prometheus' text."""
-        encode, content_type = choose_encoder(call.header("accept") or "")
+        try:
+            encode, content_type = choose_encoder(call.header("accept") or "")
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
         return Reply(
             body=encode(self.registry), content_type=content_type, headers={"cache-control": "no-store"}
         )

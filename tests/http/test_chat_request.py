@@ -133,6 +133,16 @@ class Bodies(ParsingCase):
 
 
 class Messages(ParsingCase):
+    def test_calls_as_clients_piece_them_together(self) -> None:
+        call = {"id": "c1", "type": None, "index": 0, "function": {"name": "f", "arguments": None}}
+        asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+        result = {"role": "tool", "content": "t", "tool_call_id": "c1"}
+        said = self.said(messages=[USER, asked, result], tools=[TOOL | {"type": None}])
+        self.assertEqual(said.messages[1].tool_calls, (ToolCall("c1", "f", ""),))
+        legacy = {"role": "assistant", "function_call": {"name": "f", "arguments": None}}
+        said = self.said(messages=[USER, legacy, {"role": "function", "name": "f", "content": "x"}])
+        self.assertEqual(said.messages[1].tool_calls[0].arguments, "")
+
     def test_every_role(self) -> None:
         call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         said = self.said(

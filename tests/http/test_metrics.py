@@ -87,6 +87,12 @@ class Reading(MetricsCase):
         self.assertRegex(answer.headers["content-type"], "^application/openmetrics-text; version=1.0.0;")
         self.assertTrue(answer.text.endswith("# EOF\n"))
 
+    async def test_plain_text_for_those_who_ask_for_what_there_is_not(self) -> None:
+        self.open()
+        for version in ("0.0.1", "any", "", "1.0.0;version=2"):
+            headers = {"accept": f"application/openmetrics-text;version={version},text/plain;version=x"}
+            self.assertEqual((await self.ask("GET", "/metrics", headers=headers)).status, 200, version)
+
     async def test_two_gateways_in_one_process_count_for_themselves(self) -> None:
         self.open(reply("ok"))
         other = LoopbackDoor()
