@@ -158,26 +158,33 @@ def one_by_one(connection: Connection, jobs: Sequence[Job]) -> None:
 def in_one_transaction(connection: Connection, jobs: Sequence[Job]) -> None:
     """Do all jobs in one transaction: the way of a writer.
 
-    When a job fails, the transaction is undone and every job gets one of its own, so that the bad one
-    fails alone (SQLite may undo a whole transaction by itself, so savepoints would not help). When the
-    transaction cannot begin or be committed it is the disk's fault, and every job fails.
+    When a job fails, the transaction is undone, and those before it, it alone, and those after it get one
+    each, so that it fails alone (SQLite may undo a whole transaction by itself, so savepoints would not
+    help). When a transaction cannot begin or be committed it is the disk's fault, and all of its jobs fail.
     """
+    while jobs and (bad := _try_all(connection, jobs)) is not None and len(jobs) > 1:
+        if bad > 0:
+            in_one_transaction(connection, jobs[:bad])
+        _try_all(connection, jobs[bad : bad + 1])
+        jobs = jobs[bad + 1 :]
+
+
+def _try_all(connection: Connection, jobs: Sequence[Job]) -> int | None:
+    """Do the jobs in a transaction; return which one keeps it from being committed, if one does."""
     _undo(connection)  # nothing to undo, unless the last ROLLBACK failed
     try:
         connection.execute("BEGIN IMMEDIATE")
-        if all(job.run(connection) for job in jobs):
+        bad = next((at for at, job in enumerate(jobs) if not job.run(connection)), None)
+        if bad is None:
             connection.execute("COMMIT")
-            return
+            return None
     except Exception:  # noqa: BLE001  it belongs to the jobs' callers, not to the thread
         failure = Failure()
         for job in jobs:
             job.outcome = failure
-        _undo(connection)
-        return
+        bad = None
     _undo(connection)
-    if len(jobs) > 1:
-        for job in jobs:
-            in_one_transaction(connection, [job])
+    return bad
 
 
 def _undo(connection: Connection) -> None:

@@ -19,6 +19,11 @@ def insert(value: object) -> Callable[[Connection], object]:
     return lambda connection: connection.execute("INSERT INTO t VALUES (?)", (value,)).lastrowid
 
 
+def half(connection: Connection) -> None:
+    insert("half")(connection)
+    raise ZeroDivisionError
+
+
 def divide_by(divisor: int, connection: Connection) -> int:
     return 1 // divisor
 
@@ -54,11 +59,18 @@ class InOneTransactionTests(SynchronousTestCase):
         )
         self.assertEqual(self.values(), ["a", "b", "c"])
 
-    def test_nothing_of_a_bad_job_is_kept(self):
-        def half(connection: Connection) -> None:
-            insert("half")(connection)
-            raise ZeroDivisionError
+    def test_those_beside_a_bad_job_still_share_transactions(self):
+        good = [insert(f"a{number}") for number in range(20)]
+        jobs = (*good[:7], half, *good[7:], half)
+        self.assertEqual(self.outcomes(*jobs).count(ZeroDivisionError), 2)
+        self.assertEqual(self.values(), [f"a{number}" for number in range(20)])
+        self.assertEqual(self.statements.count("COMMIT"), 2)
 
+    def test_bad_jobs_alone(self):
+        self.assertEqual(self.outcomes(*[half] * 600), [ZeroDivisionError] * 600)
+        self.assertEqual(self.values(), [])
+
+    def test_nothing_of_a_bad_job_is_kept(self):
         self.assertEqual(self.outcomes(half), [ZeroDivisionError])
         self.assertEqual(self.outcomes(insert("a"), half), [1, ZeroDivisionError])
         self.assertEqual(self.values(), ["a"])
