@@ -121,6 +121,8 @@ class SessionNews:
     async def _tell_change(self, change: SessionChange) -> None:
         key, store = change.session_key, self._sessions.store
         row = None if change.reason == "delete" else await store.session(key)
+        if change.reason == "delete":
+            self._told_seq.pop(key, None)  # its messages are counted from 1 again
         if change.reason == "message" and self._following.messages(key):
             await self._tell_messages(change)
         followers = tuple(self._following.sessions)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from openclaw_twisted import session_key
 from openclaw_twisted.boundaries import SessionChange
 from openclaw_twisted.content import Usage
 from openclaw_twisted.providers.scripted import Pause, reply
@@ -102,6 +105,16 @@ class MessageTests(NewsCase):
         self.assertEqual(said["message"]["content"], [{"type": "text", "text": "Again"}])
         self.assertEqual(said["message"]["__openclaw"]["seq"], 4)
         self.assertEqual(client.heard("sessions.changed"), [])
+
+    def test_a_session_that_begins_again_after_its_deletion(self):
+        client = self.client(4, "sessions.messages.subscribe", key="a")
+        self.run_in()
+        self.run_in()
+        deleting = self.door.runs.runner.sessions.delete(session_key.parse(KEY, "main"))
+        self.successResultOf(Deferred.fromCoroutine(deleting))
+        self.run_in()
+        told = [message["messageSeq"] for message in client.heard("session.message")]
+        self.assertEqual(told, [1, 2, 3, 4, 1, 2])
 
     def test_version_3(self):
         client = self.client(3, "sessions.messages.subscribe", key="a")
