@@ -22,6 +22,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, Tex
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted
 from openclaw_twisted.sse import Decoder, EventTooLargeError
+from openclaw_twisted.surrogates import without_halves
 
 __all__ = ["MessageReader"]
 
@@ -147,7 +148,11 @@ class MessageReader:
         try:
             event = _decode_event(payload)
         except UNREADABLE as error:
-            raise UpstreamError(f"{self._name} sent something that is no event of a message.") from error
+            whole = without_halves(payload)
+            if whole is None:
+                raise UpstreamError(f"{self._name} sent something that is no event of a message.") from error
+            self._take(whole, events)
+            return
         if event.type == "error":
             raise self._error(event.error, payload)
         self._follow(event, events)

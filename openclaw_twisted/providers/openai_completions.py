@@ -24,7 +24,7 @@ from openclaw_twisted.providers.openai_stream import StreamReader
 from openclaw_twisted.providers.streamed import streamed
 from openclaw_twisted.providers.upstream import Address, Sender
 
-__all__ = ["OpenAICompletions", "request_body"]
+__all__ = ["NO_ANSWER", "OpenAICompletions", "request_body"]
 
 _AS_THEY_ARE = frozenset(("system", "user", "assistant"))
 """Roles whose plain messages every upstream takes in the words of ours, unless it says otherwise."""
@@ -35,6 +35,12 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 """What Google takes for a call whose signature was not kept.
 
 https://ai.google.dev/gemini-api/docs/thought-signatures
+"""
+
+NO_ANSWER = "(No answer.)"
+"""What an assistant said that said nothing: many refuse a message without content, and so the whole session.
+
+Left out, it would have the user speak twice in a row, which the templates of other models refuse.
 """
 
 _UNSAID = Sampling()
@@ -150,6 +156,8 @@ def _message(message: Message, compat: CompatSettings) -> dict[str, Any]:
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [_call(call, compat) for call in message.tool_calls]
+    elif message.role == "assistant" and not message.content:
+        wire["content"] = NO_ANSWER
     elif isinstance(message.content, str):
         wire["content"] = message.content
     elif compat.requires_string_content and all(isinstance(part, TextPart) for part in message.content):

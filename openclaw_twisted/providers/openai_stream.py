@@ -23,6 +23,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, Tex
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted
 from openclaw_twisted.sse import Decoder, EventTooLargeError
+from openclaw_twisted.surrogates import without_halves
 
 __all__ = ["StreamReader"]
 
@@ -159,7 +160,11 @@ class StreamReader:
         try:
             chunk = _decode_chunk(payload)
         except UNREADABLE as error:
-            raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
+            whole = without_halves(payload)
+            if whole is None:
+                raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
+            self._take(whole, events)
+            return
         if chunk.error is not None:
             raise self._error(chunk.error, payload)
         if chunk.choices:

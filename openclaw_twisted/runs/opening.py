@@ -79,7 +79,7 @@ class Opened:
     def shorter(self) -> Opened | None:
         """Return the same turn with half as much of the past; None when there is none to leave out."""
         kept = fitting(self.history, self.tokens, whole=self.whole)
-        if not kept:
+        if all(message.role == "system" for message in kept):  # which are never left out
             return None
         half = sum(map(estimated_tokens, kept)) // 2
         return dataclasses.replace(self, history=kept, tokens=half, whole=False)

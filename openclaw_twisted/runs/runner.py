@@ -242,7 +242,7 @@ class Runner:
         return RunFinished(message=message, reason=reply.reason or "stop", usage=reply.usage, at=self._now())
 
     async def _answer(self, run: Run, means: _Means) -> None:
-        """Ask, and once more with half as much of the past if the model finds that there is too much."""
+        """Ask, and again with half as much of the past each time the model finds that there is too much."""
         request, past = await means.opener.read(run.request)
         if request.models != run.request.models:
             self.check(request.models)
@@ -252,15 +252,17 @@ class Runner:
         opened, question = await means.opener.open(request, past)
         run.added = opened.added
         provider, seconds = means.provider, self._clock.seconds
-        try:
-            await ask(provider, question, feed=run.feed, reply=run.reply, seconds=seconds)
-        except ContextLengthError:
-            shorter = opened.shorter()
-            if shorter is None or run.reply.text:
-                raise
-            self._log.info("run {run_id} is asked again with less of the past", run_id=request.run_id)
-            question = await means.opener.question(shorter)
-            await ask(provider, question, feed=run.feed, reply=run.reply, seconds=seconds)
+        while True:
+            try:
+                await ask(provider, question, feed=run.feed, reply=run.reply, seconds=seconds)
+            except ContextLengthError:
+                shorter = opened.shorter()
+                if shorter is None or run.reply.text:
+                    raise
+                self._log.info("run {run_id} is asked again with less of the past", run_id=request.run_id)
+                opened, question = shorter, await means.opener.question(shorter)
+            else:
+                return
 
     def _limit(self, run: Run) -> IDelayedCall | None:
         seconds = run.request.timeout_seconds

@@ -9,7 +9,7 @@ from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec, Usage
 from openclaw_twisted.errors import UpstreamError, UpstreamOverloadedError, UpstreamRateLimitError
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw_twisted.providers.openai_completions import request_body
+from openclaw_twisted.providers.openai_completions import NO_ANSWER, request_body
 from openclaw_twisted.providers.openai_stream import StreamReader
 from openclaw_twisted.runs.turn import Reply
 from openclaw_twisted.sse import DONE, encode
@@ -254,7 +254,7 @@ class Asking(SynchronousTestCase):
         self.assertEqual(
             body(ModelRequest(model="m", messages=messages))["messages"],
             [
-                {"role": "assistant", "content": ""},
+                {"role": "assistant", "content": NO_ANSWER},
                 {"role": "assistant", "content": "I'll look.", "tool_calls": [call]},
                 {"role": "user", "content": "hi", "name": "ann"},
                 {"role": "user", "content": "hi", "tool_call_id": "c1"},
@@ -301,6 +301,15 @@ class Asking(SynchronousTestCase):
                 {"role": "tool", "content": "42", "tool_call_id": "c1"},
             ],
         )
+
+    def test_an_answer_that_said_nothing(self) -> None:
+        said = [
+            Message(role="assistant"),
+            Message(role="assistant", content=()),
+            Message(role="assistant", tool_calls=(ToolCall("c1", "f", "{}"),)),
+        ]
+        sent = body(ModelRequest(model="m", messages=(*said, Message(role="user"))))["messages"]
+        self.assertEqual([each["content"] for each in sent], [NO_ANSWER, NO_ANSWER, None, ""])
 
     def test_sampling_and_tools(self) -> None:
         tool = ToolSpec("f", "does f", {"type": "object"})

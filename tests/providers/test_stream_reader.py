@@ -100,13 +100,22 @@ class ReadingTests(SynchronousTestCase):
             b"[]",
             b"\xff",
             b'{"choices":[{"delta":{"content":"\xff"}}]}',
-            b'{"choices":[{"delta":{"content":"\\ud800"}}]}',
             b'{"error":"\xff"}',
             b'{"error":' + deep,
             b'{"more":' + deep,
             b'{"choices":{}}',
         ):
             self.assert_broken(encode(payload), "no completion chunk")
+
+    def test_half_an_emoji(self) -> None:
+        for reader, wire in (
+            (StreamReader, b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}'),
+            (
+                MessageReader,
+                b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"a\\ud83d"}}',
+            ),
+        ):
+            self.assertEqual(reader("mock").feed(encode(wire)), [TextDelta("a\ufffd")])
 
     def test_an_end_before_the_finish(self) -> None:
         half = chunk({"content": "half"})

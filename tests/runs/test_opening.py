@@ -160,7 +160,7 @@ class WindowTests(OpeningCase):
         self.ask(runs, user("5"))
         self.assertEqual(self.texts(runs)[::2], ["0", "1", "2", "3", "4", "5"])
 
-    def test_what_is_too_long_for_the_model_after_all_is_asked_once_more_with_half_of_it(self) -> None:
+    def test_what_is_too_long_for_the_model_after_all_is_asked_again_with_half_of_it(self) -> None:
         too_long = ContextLengthError("too long")
         runs = self.begin(*[reply(LONG)] * 4, [too_long], reply("ok"))
         for number in range(4):
@@ -168,6 +168,21 @@ class WindowTests(OpeningCase):
         self.ask(runs, user("4"))
         self.assertEqual(self.texts(runs, 4)[::2], ["0", "1", "2", "3", "4"])
         self.assertEqual(self.texts(runs, 5)[::2], ["2", "3", "4"])
+
+    def test_until_it_is_short_enough_or_nothing_is_left(self) -> None:
+        """A model whose window nobody has told may be asked with many times what fits."""
+        too_long = [ContextLengthError("too long")]
+        runs = self.begin(*[reply(LONG)] * 8, too_long, too_long, reply("ok"), *[too_long] * 5)
+        self.ask(runs, Message(role="system", content="Be brief."), user("0"))
+        for number in range(1, 9):
+            self.ask(runs, user(f"{number}"))
+        self.assertEqual(
+            [self.texts(runs, at)[1::2] for at in (-3, -2, -1)],
+            [list("012345678"), list("45678"), list("678")],
+        )
+        run = runs.runner.start(run_request(user("9"), key=KEY))
+        self.failureResultOf(run.result(), ContextLengthError)
+        self.assertEqual(self.texts(runs), ["Be brief.", "9"])
 
     def test_what_is_too_long_without_any_past_is_not_asked_again(self) -> None:
         runs = self.begin([ContextLengthError("too long")], reply("never"))
