@@ -65,14 +65,23 @@ _ADVICE[sqlite3.SQLITE_PERM] = _ADVICE[sqlite3.SQLITE_READONLY]
 
 
 class Database:
-    """A database file for one writer and one reader; `now` tells seconds since the epoch."""
+    """A database file for one writer and one reader; `now` tells seconds since the epoch.
 
-    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+    `tell` hears, in the thread that opens it, of an upgrade that begins: the versions before and after.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], float],
+        tell: Callable[[int, int], object] = lambda _before, _after: None,
+    ) -> None:
         self.path = path
         self.version = 0
         self.interrupted = 0
         self.set_aside: Path | None = None
         self._now = now
+        self._tell = tell
         self._lock: int | None = None
 
     def open(self) -> Connection:
@@ -120,7 +129,7 @@ class Database:
         try:
             for pragma in _WRITER_PRAGMAS:
                 connection.execute(pragma)
-            self.version = upgrade(connection, shipped(), path=self.path, at=self._now())
+            self.version = upgrade(connection, shipped(), path=self.path, at=self._now(), tell=self._tell)
             self.interrupted = interrupt_runs(connection, self._now())
         except BaseException:
             connection.close()

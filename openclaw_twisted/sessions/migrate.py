@@ -7,7 +7,7 @@ table `migrations`. A step that has been released is never edited; the next chan
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple
@@ -52,11 +52,19 @@ def read(directory: Path) -> tuple[Migration, ...]:
     )
 
 
-def upgrade(connection: Connection, migrations: Sequence[Migration], *, path: Path, at: float) -> int:
+def upgrade(
+    connection: Connection,
+    migrations: Sequence[Migration],
+    *,
+    path: Path,
+    at: float,
+    tell: Callable[[int, int], object] = lambda _before, _after: None,
+) -> int:
     """Apply the steps that the database has not seen and return its version.
 
-    `at` is now, in seconds since the epoch. Raises `StorageError` when the database is from a newer
-    version or another program's, and `DamagedError` when its record of migrations is gone.
+    `at` is now, in seconds since the epoch. `tell` hears the versions before and after of a database that is
+    not new, before anything is done to it. Raises `StorageError` when the database is from a newer version or
+    another program's, and `DamagedError` when its record of migrations is gone.
     """
     known = migrations[-1].version
     version = _version(connection, path)
@@ -65,6 +73,8 @@ def upgrade(connection: Connection, migrations: Sequence[Migration], *, path: Pa
             f"{path} was written by a newer version: its schema is number {version}, this version knows "
             f"up to number {known}. Start the newer version again, or restore a backup made before it."
         )
+    if 0 < version < known:
+        tell(version, known)
     for migration in migrations:
         if migration.version > version:
             _apply(connection, migration, at)

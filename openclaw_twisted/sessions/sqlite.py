@@ -98,7 +98,8 @@ class SqliteStore:
         async with self._changing:
             if self._state is not None:
                 raise StorageError(f"{self._path} is open already. Close the store before opening it again.")
-            database = Database(self._path, self._now)
+            tell = partial(self._reactor.callFromThread, self._tell_upgrade)
+            database = Database(self._path, self._now, tell)
             self._state = await self._start(database)
         self._report(database)
 
@@ -317,6 +318,15 @@ class SqliteStore:
                 session_key=session_key,
                 path=str(self._path),
             )
+
+    def _tell_upgrade(self, before: int, after: int) -> None:
+        self._log.info(
+            "{path} is brought up to date, from schema {before} to {after}. A large file takes minutes, and "
+            "several times its size on the disk; the gateway answers when it is done",
+            path=str(self._path),
+            before=before,
+            after=after,
+        )
 
     def _report(self, database: Database) -> None:
         if database.set_aside is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.content import Usage
@@ -59,6 +60,16 @@ class UpgradeTests(SynchronousTestCase):
         self.assertEqual(self.upgrade(FIRST, SECOND, at=2.0), 2)
         self.assertEqual(self.rows("SELECT name, age FROM people"), [("Ada", 44)])
         self.assertEqual(self.rows("SELECT version, applied_at FROM migrations"), [(1, 1.0), (2, 2.0)])
+
+    def test_it_is_told_before_an_older_database_is_changed(self):
+        told: list[tuple[object, ...]] = []
+
+        def tell(before: int, after: int) -> None:
+            told.append((before, after, *self.rows("SELECT max(version) FROM migrations")[0]))
+
+        for steps in ((FIRST,), (FIRST, SECOND), (FIRST, SECOND)):
+            upgrade(self.connection, steps, path=PATH, at=1.0, tell=tell)
+        self.assertEqual(told, [(1, 2, 1)])
 
     def test_a_database_that_is_up_to_date_is_left_alone(self):
         self.upgrade(FIRST, SECOND)
@@ -115,7 +126,8 @@ class OldFileTests(SynchronousTestCase):
         connection.executescript(OLD_SESSIONS)
         connection.close()
         self.store = SqliteStore(self.reactor, self.path, now=lambda: 99.0)
-        self.do(self.store.open())
+        with capturedLogs() as self.logged:
+            self.do(self.store.open())
         self.addCleanup(lambda: self.do(self.store.close()))
 
     def do(self, work: Coroutine[Deferred[Any], Any, Any]) -> Any:
@@ -133,6 +145,10 @@ class OldFileTests(SynchronousTestCase):
         self.assertEqual([stored.message.content for stored in history], ["hello", "hi"])
         self.assertEqual(self.do(self.store.run("run-1")).usage, Usage(3, 4, 7))
         self.assertEqual(self.do(self.store.run("run-2")).status, "interrupted")
+
+    def test_the_log_says_so_before(self):
+        begins, opened = self.logged
+        self.assertEqual((begins["before"], begins["after"]), (1, opened["version"]))
 
     def test_it_goes_on(self):
         self.do(self.store.commit(turn("run-3", "agent:main:main", "more", "yes")))
