@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "MAX_MODEL_CHARS",
     "MODEL_HEADER",
+    "RESENDING_HEADERS",
     "SESSION_HEADER",
     "Target",
     "find_model",
@@ -38,6 +39,12 @@ MAX_MODEL_CHARS = 256
 AGENT_HEADERS = ("x-openclaw-agent-id", "x-openclaw-agent")
 MODEL_HEADER = "x-openclaw-model"
 SESSION_HEADER = "x-openclaw-session-key"
+RESENDING_HEADERS = frozenset({"x-openwebui-chat-id"})
+"""Headers by which clients name a conversation that they send whole each time.
+
+They also name it in errands of their own: Open WebUI has titles, tags and follow-up questions written, which
+the next turn must not know of, and lets its users change what was said.
+"""
 _DEFAULT_FORMS = ("", "openclaw", "openclaw/default", "openclaw:default")
 _AGENT_FORMS = ("openclaw/", "openclaw:", "agent:")
 
@@ -51,7 +58,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request means.
 
     `model_override` is the backend model that the caller asked for, `model_echo` the model name that the
-    answer repeats. `session_pinned` says that the caller named the session by its key.
+    answer repeats. `session_pinned` says that the caller named the session by its key, `resends` that it
+    names a conversation that it sends whole each time.
     """
 
     agent: Agent
@@ -59,6 +67,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     model_echo: str
     model_override: str | None = None
     session_pinned: bool = False
+    resends: bool = False
 
 
 def resolve_target(
@@ -75,13 +84,14 @@ def resolve_target(
     """
     given = dict(headers.getAllRawHeaders())
     chosen = _chosen_agent(directory, model or "", given, options.unknown_model)
-    agent, key = _session(directory, chosen, given, user, options)
+    agent, key, resends = _session(directory, chosen, given, user, options)
     return Target(
         agent=agent,
         session_key=key,
         model_echo=model or DEFAULT_MODEL,
         model_override=_model_override(agent, given),
         session_pinned=_header(given, SESSION_HEADER) is not None and not key.stateless,
+        resends=resends,
     )
 
 
@@ -132,23 +142,26 @@ def _session(
     given: _Given,
     user: str | None,
     options: ChatCompletionsSettings,
-) -> tuple[Agent, SessionKey]:
+) -> tuple[Agent, SessionKey, bool]:
+    """Return the agent, the session, and whether its client resends it."""
     agent = chosen or directory.default
     pinned = _header(given, SESSION_HEADER)
     # All are read, so that a malformed one is refused whether or not another one decides.
     conversations = [(name, _header(given, name)) for name in options.session_headers]
     if pinned is not None:
-        return _given_session(directory, agent, pinned, explicit=chosen is not None)
+        return *_given_session(directory, agent, pinned, explicit=chosen is not None), False
     for name, conversation in conversations:
         if conversation is not None:
-            client = name.strip().lower().removeprefix("x-").removesuffix("-id")
-            return agent, session_key.for_client(agent.id, client, conversation)
+            header = name.strip().lower()
+            client = header.removeprefix("x-").removesuffix("-id")
+            key = session_key.for_client(agent.id, client, conversation)
+            return agent, key, header in RESENDING_HEADERS
     if options.user_policy == "session" and user is not None and user.strip():
         try:
-            return agent, session_key.for_user(agent.id, user)
+            return agent, session_key.for_user(agent.id, user), False
         except InvalidRequestError as error:
             raise InvalidRequestError(error.message, param="user") from error
-    return agent, session_key.stateless(agent.id)
+    return agent, session_key.stateless(agent.id), False
 
 
 def _given_session(

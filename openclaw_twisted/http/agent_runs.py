@@ -41,12 +41,14 @@ T = TypeVar("T")
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run takes place: its session, and what was said before that this session does not hold.
 
-    `appends` says that the request holds new messages only, none that the session has already.
+    `appends` says that the request holds new messages only, none that the session has already, `resends` that
+    it holds the whole conversation.
     """
 
     session_key: SessionKey
     before: tuple[Message, ...] = ()
     appends: bool = False
+    resends: bool = False
 
 
 Placing = Callable[[], AbstractAsyncContextManager[Place]]
@@ -183,6 +185,7 @@ class AgentRuns:
             models=models,
             messages=conversation.messages,
             appends=place.appends,
+            resends=place.resends,
             instructions=conversation.instructions,
             tools=conversation.tools,
             tool_choice=conversation.tool_choice,

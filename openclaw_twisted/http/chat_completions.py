@@ -29,7 +29,7 @@ class ChatCompletions:
         """Answer whole, or in pieces when the request says `stream`."""
         asked, conversation = await self.runs.read(call, lambda: parse(call.body, self.images.limits))
         target = self.runs.target(call, model=asked.model, user=asked.user)
-        place = Place(session_key=target.session_key)
+        place = Place(session_key=target.session_key, resends=target.resends)
         run = await self.runs.run(
             call, target, conversation, images=self.images, placing=lambda: nullcontext(place)
         )

@@ -148,7 +148,12 @@ class Opener:
     def _opened(self, request: RunRequest, past: Conversation, system_prompt: str) -> Opened:
         had_messages = past.session is not None and past.session.last_seq > 0
         added = new_messages(request, has_history=had_messages)
-        history = tuple(kept.message for kept in past.messages)
+        if request.resends:
+            history = request.messages[: len(request.messages) - len(added)]
+            past_tokens, whole = sum(map(estimated_tokens, history)), True
+        else:
+            history = tuple(kept.message for kept in past.messages)
+            past_tokens, whole = past.tokens, _is_whole(past)
         tokens = 0
         if history:
             window = self._rules.context_tokens(request.models[0])
@@ -159,8 +164,8 @@ class Opener:
             history=history,
             added=added,
             tokens=tokens,
-            past_tokens=past.tokens,
-            whole=_is_whole(past),
+            past_tokens=past_tokens,
+            whole=whole,
         )
 
     async def _afresh(self, request: RunRequest, found: Conversation) -> Conversation:

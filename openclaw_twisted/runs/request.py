@@ -17,10 +17,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `models` names the models to try in order, each as `provider/model`. `messages` are the client's
     conversation; what comes as `instructions` is placed after the agent's own system prompt and never
-    stored. `appends` says that the session holds none of the messages yet, `model_chosen` that the caller
-    chose the model, so that the session's own does not count. `sampling` is what the caller asked for; the
-    settings complete it. `claim` is the request's idempotency key. `timeout_seconds` bounds the run, 0 is no
-    bound.
+    stored. `appends` says that the session holds none of the messages yet, `resends` that they are all that
+    the model is to know, whatever the session holds, `model_chosen` that the caller chose the model, so that
+    the session's own does not count. `sampling` is what the caller asked for; the settings complete it.
+    `claim` is the request's idempotency key. `timeout_seconds` bounds the run, 0 is no bound.
     """
 
     run_id: str
@@ -29,6 +29,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     messages: tuple[Message, ...]
     appends: bool = False
+    resends: bool = False
     instructions: tuple[str, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | tuple[str, str] | None = None

@@ -3,7 +3,8 @@
 The rule for history: a session that has messages takes from the request only what follows the last
 assistant message in it (when nothing follows, from the last user message on), because clients resend
 the whole conversation each time; an empty session is seeded with all of it. A request that `appends` says
-that it holds new messages only, and all of them are taken.
+that it holds new messages only, and all of them are taken; of one that `resends`, the messages before what it
+adds stand in for the session's past (`opening`).
 
 System messages stand at the head of the question, once each, wherever they were said: the session keeps
 those that were among the messages, and a client that resends them need not have them kept.

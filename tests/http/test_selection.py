@@ -103,6 +103,23 @@ class Selecting(DoorCase):
         named = await self.key_of(webui | {"x-openclaw-session-key": "mine"})
         self.assertEqual(named, "agent:main:mine")
 
+    async def test_open_webui_has_errands_done_in_its_chats(self) -> None:
+        scripts = [reply(text) for text in ("Paris", "Capitals", "Madrid", "Lisbon")]
+        self.open(*scripts)
+        chat = {"x-openwebui-chat-id": "7"}
+        first = [{"role": "user", "content": "France?"}, {"role": "assistant", "content": "Paris"}]
+        then = {"role": "user", "content": "Spain?"}
+        await self.chat(chat, messages=first[:1])
+        await self.chat(chat, messages=[{"role": "user", "content": "### Task: a title"}])
+        await self.chat(chat, messages=[*first, then])
+        await self.chat({"x-openclaw-session-key": "openwebui-chat:7"}, messages=[then])
+        asked = [
+            [message.content for message in request.messages if message.role != "system"]
+            for request in self.door.runs.provider.requests
+        ]
+        self.assertEqual(asked[1:3], [["### Task: a title"], ["France?", "Paris", "Spain?"]])
+        self.assertEqual(len(asked[3]), 7)
+
     async def test_what_names_a_conversation_can_be_switched_off(self) -> None:
         self.open_agents(chat_settings(userPolicy="ignore", sessionHeaders=[]))
         key = await self.key_of({"x-openwebui-chat-id": "7"}, user="ann")

@@ -102,6 +102,35 @@ class FreshTests(OpeningCase):
         self.assertNotIn("reset", self.reasons())
 
 
+class ResendingTests(OpeningCase):
+    """Clients that send their whole conversation each time, and use its session for errands of their own."""
+
+    SO_FAR = (user("a"), Message(role="assistant", content="1"))
+
+    def test_the_model_knows_what_the_client_sends_and_nothing_else(self) -> None:
+        runs = self.begin(*map(reply, "1t2"))
+        self.ask(runs, user("a"), resends=True)
+        self.ask(runs, user("Write a title"), resends=True)
+        self.assertEqual(self.texts(runs), ["Write a title"])
+        self.ask(runs, *self.SO_FAR, user("b"), resends=True)
+        self.assertEqual(self.texts(runs), ["a", "1", "b"])
+        kept = self.do(runs.store.history(KEY))
+        self.assertEqual([row.message.content for row in kept], ["a", "1", "Write a title", "t", "b", "2"])
+
+    def test_what_is_too_long_for_the_model_goes_first(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), context_tokens=lambda _model: 2000)
+        self.ask(runs, user("a"), resends=True)
+        long = (user(LONG), Message(role="assistant", content=LONG))
+        self.ask(runs, *long, *self.SO_FAR, user("b"), resends=True)
+        self.assertEqual(self.texts(runs), ["a", "1", "b"])
+
+    def test_a_command_begins_another_conversation_all_the_same(self) -> None:
+        runs = self.begin(reply("1"), reply("2"), triggers=("/new",))
+        self.ask(runs, user("a"), resends=True)
+        self.ask(runs, *self.SO_FAR, user("/new b"), resends=True)
+        self.assertEqual(self.texts(runs), ["b"])
+
+
 class ChoiceTests(OpeningCase):
     def choose(self, runs: MemoryRuns, **chosen: Any) -> None:
         self.do(runs.runner.sessions.patch(run_request(key=KEY).session_key, SessionPatch(**chosen)))
