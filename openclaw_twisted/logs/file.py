@@ -7,6 +7,7 @@ the count is written as soon as something can be.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ __all__ = ["LogFile", "daily"]
 KEEP_DAYS = 14
 SECONDS_PER_DAY = 86_400
 _PATTERN = "openclaw-*.log*"
+# Without waiting: a pipe that nobody reads is not to hold up everything.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def daily(folder: Path) -> Callable[[float], Path]:
@@ -27,8 +30,8 @@ def daily(folder: Path) -> Callable[[float], Path]:
 class LogFile:
     """Appends lines; `name` gives the file for a time in seconds since the epoch.
 
-    A file that reaches `max_bytes` becomes `<name>.1`, in the place of an older one. Files are readable by
-    their owner alone.
+    A file that reaches `max_bytes` becomes `<name>.1`, in the place of an older one; a device or a pipe never
+    does. Files are readable by their owner alone.
     """
 
     def __init__(self, name: Callable[[float], Path], *, max_bytes: int) -> None:
@@ -37,6 +40,7 @@ class LogFile:
         self._descriptor = -1
         self._path = Path()
         self._size = 0
+        self._is_file = True
         self._day = -1
         self._dropped = 0
 
@@ -64,7 +68,7 @@ class LogFile:
         day = int(at // SECONDS_PER_DAY)
         if day != self._day:
             self.close()
-        elif self._size and self._size + more_bytes > self._max_bytes:
+        elif self._is_file and self._size and self._size + more_bytes > self._max_bytes:
             self.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))
         if self._descriptor < 0:
@@ -74,8 +78,9 @@ class LogFile:
     def _open(self, at: float) -> None:
         self._path = self._name(at)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._descriptor).st_size
+        self._descriptor = os.open(self._path, _FLAGS, 0o600)
+        found = os.fstat(self._descriptor)
+        self._size, self._is_file = found.st_size, stat.S_ISREG(found.st_mode)
         for old in self._path.parent.glob(_PATTERN):
             with suppress(OSError):
                 if at - old.stat().st_mtime > KEEP_DAYS * SECONDS_PER_DAY:

@@ -10,6 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
 from openclaw_twisted.config.settings import LoggingSettings
+from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.file import LogFile, daily
 from openclaw_twisted.logs.lines import Style, compact, json_line, pretty, redactor, text_of
 
@@ -35,7 +36,7 @@ class Journal:
         self, settings: LoggingSettings, *, folder: Path, console: TextIO | None, secrets: Iterable[str] = ()
     ) -> None:
         self._folder = folder
-        self._console = console
+        self._console = None if console is None else Console(console)
         self._configure(settings, secrets)
 
     def __call__(self, event: LogEvent) -> None:
@@ -48,7 +49,7 @@ class Journal:
             # Beside the text stand the event's own values, and maybe a traceback, which quotes anything.
             self._file.write(self._redact(json_line(event, text)), event.get("log_time", 0.0))
         if rank >= self._console_from and self._console is not None:
-            self._print(self._redact(self._style(event, text)))
+            self._console.write(self._redact(self._style(event, text)))
 
     def reconfigure(self, settings: LoggingSettings, secrets: Iterable[str]) -> None:
         """Go on with other settings."""
@@ -68,11 +69,3 @@ class Journal:
         self._console_from = _RANKS[settings.console_level or settings.level]
         self._style = _STYLES[settings.console_style]
         self._least = self._file_from if self._console is None else min(self._file_from, self._console_from)
-
-    def _print(self, line: str) -> None:
-        assert self._console is not None
-        try:
-            self._console.write(line)
-            self._console.flush()
-        except (OSError, ValueError):
-            self._console = None  # the terminal is gone; the file is not

@@ -64,6 +64,19 @@ class Files(SynchronousTestCase):
         self.log.write("three\n", NOON)
         self.assertEqual(self.text(), "(2 lines could not be written)\nthree\n")
 
+    def test_a_pipe_that_nobody_reads_holds_nothing_up(self) -> None:
+        path = Path(self.mktemp())
+        os.mkfifo(path)
+        log = LogFile(lambda _at: path, max_bytes=10)
+        self.addCleanup(log.close)
+        log.write("one\n", NOON)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        for line in ("two\n", "three\n", "four\n"):
+            log.write(line, NOON)
+        self.assertEqual(os.read(reader, 100), b"(1 lines could not be written)\ntwo\nthree\nfour\n")
+        self.assertFalse(path.with_name(path.name + ".1").exists())
+
     def test_text_that_is_no_unicode(self) -> None:
         self.log.write("\ud800\n", NOON)
         self.assertEqual(self.text(), "\\ud800\n")
