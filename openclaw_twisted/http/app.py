@@ -78,6 +78,7 @@ class Application:
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self.routes: Mapping[str, Route] = {route.name: route for route in routes}
         self._klein = Klein()
+        self._klein.url_map.merge_slashes = False  # that is done by redirecting
         for route in routes:
             self._serve(route)
 

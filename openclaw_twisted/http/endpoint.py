@@ -95,9 +95,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Mapping[str, str] = {}
 
     def header(self, name: str) -> str | None:
-        """Return a header's only or last value, or None."""
-        values = self.request.requestHeaders.getRawHeaders(name)
-        return values[-1] if values else None
+        """Return a header's only or last value, or None; what is no UTF-8 of it, in escapes."""
+        values = self.request.requestHeaders.getRawHeaders(name.encode())
+        return values[-1].decode("utf-8", "backslashreplace") if values else None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

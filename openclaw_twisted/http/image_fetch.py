@@ -195,8 +195,8 @@ class ImageFetcher:
         """Return the body of an answer that promises to be an image within the limits."""
         if response.code != HTTPStatus.OK:
             raise _trouble(address, f"answered with status {response.code}.")
-        codings = response.headers.getRawHeaders("content-encoding", [])
-        if any(coding.strip().lower() != "identity" for coding in codings):
+        codings = response.headers.getRawHeaders(b"content-encoding", [])
+        if any(coding.strip().lower() != b"identity" for coding in codings):
             raise _trouble(address, "sent the image compressed, though asked not to.")
         most = self.limits.images.max_bytes
         size = 0

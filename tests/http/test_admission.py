@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES
 from openclaw_twisted.providers.scripted import reply
 from openclaw_twisted.testing import real_reactor
-from tests.http.door import DoorCase
+from tests.http.door import HELLO, DoorCase
 
 BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
 
@@ -191,6 +191,20 @@ class Limits(Wire):
             self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), (request, answer))
             self.assertEqual(error_in(answer)["type"], "invalid_request_error")
 
+    async def test_a_header_may_be_no_utf_8(self) -> None:
+        self.open(reply("ok"))
+        lines = (
+            "connection: close",
+            "accept: text/ODD",
+            "idempotency-key: ODD",
+            "x-stainless-retry-count: ODD",
+        )
+        body = json.dumps(HELLO).encode()
+        chat = self.head(*lines, "content-type: application/json", f"content-length: {len(body)}")
+        for request in (self.head(*lines, method="GET", path="/"), chat + body):
+            answer = await self.send(request.replace(b"ODD", b"\xe4\xff"))
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+
     async def test_strict_transport_security_when_it_is_configured(self) -> None:
         value = "max-age=31536000"
         self.open(settings={"gateway": {"http": {"securityHeaders": {"strictTransportSecurity": value}}}})
@@ -295,6 +309,8 @@ class Others(DoorCase):
             self.assertEqual((found.status, found.json["id"]), (200, name.replace("%2F", "/")))
         unknown = await self.ask("GET", "/v1/models/openclaw/nobody")
         self.assertEqual((unknown.status, unknown.error["code"]), (404, "model_not_found"))
+        for name in ("%2F", "%2Fbeta", "a%2F%2Fb", "openclaw%2F%2Fbeta", "a%2F"):
+            self.assertEqual((await self.ask("GET", f"/v1/models/{name}")).status, 404, name)
 
     async def test_probes(self) -> None:
         self.open()

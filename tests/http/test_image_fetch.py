@@ -212,6 +212,7 @@ class Answers(MemoryCase):
             answer(b"", status="204 No Content"): "answered with status 204",
             answer(PNG, "Content-Encoding: gzip"): "sent the image compressed",
             answer(PNG, "Content-Encoding: identity, br"): "sent the image compressed",
+            answer(PNG, "Content-Encoding: x").replace(b": x", b": \xff"): "sent the image compressed",
             b"SSH-2.0-OpenSSH_9.6\r\n": no_web_server,
             b"\x16\x03\x01\x02\x00\n": no_web_server,
             head + b"Transfer-Encoding: gzip\r\n\r\n": no_web_server,
