@@ -36,13 +36,27 @@ WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "d
 
 # What twistd does with the plugin, up to the point where the reactor would begin to run.
 CHILD = """
-import sys, time
+import sys, threading, time
+from types import SimpleNamespace
 from twisted.internet import reactor
 from twisted.scripts import twistd
 sys.argv = ["twistd", "-n", "--pidfile=", "openclaw-gateway", "--port", "@PORT@"]
 def look():
     print("monotonic" if reactor.seconds is time.monotonic else "wall clock")
-    reactor.stop()
+    busy = threading.Event()
+    for _ in range(reactor.getThreadPool().max):
+        reactor.callInThread(busy.wait)
+    def end(words):
+        print(words)
+        busy.set()
+        reactor.stop()
+    late = reactor.callLater(10, end, "names wait")
+    def found():
+        late.cancel()
+        end("names are found")
+    ignored = lambda _: None
+    receiver = SimpleNamespace(resolutionBegan=ignored, addressResolved=ignored, resolutionComplete=found)
+    reactor.nameResolver.resolveHostName(receiver, "localhost")
 reactor.callWhenRunning(look)
 twistd.run()
 """
@@ -52,6 +66,7 @@ class ReactorTime(TestCase):
     timeout = 30
 
     def test_the_reactor_of_a_gateway_has_a_monotonic_clock(self) -> Deferred[None]:
+        """And looks names up apart: a name server that does not answer holds no thread that others need."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir(parents=True)
         environ = {
@@ -71,6 +86,7 @@ class ReactorTime(TestCase):
 
         def look(result: subprocess.CompletedProcess[str]) -> None:
             self.assertIn(" monotonic\n", result.stdout, result.stderr)
+            self.assertIn(" names are found\n", result.stdout, result.stderr)
 
         return running.addCallback(look)
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
@@ -69,7 +69,8 @@ class Ways:
         if isIPAddress(host):
             # There is nothing to choose between, so a refusal need not wait for other addresses.
             return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._connect_seconds)
-        return HostnameEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
+        named = HostnameEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
+        return _Named(named, self._reactor, seconds=self._connect_seconds)
 
 
 class HttpAgent:
@@ -185,6 +186,35 @@ class HttpAgent:
 
 
 @implementer(IStreamClientEndpoint)
+class _Named:
+    """An endpoint that looks a name up first, within the time for a connection and until nobody wants it.
+
+    Twisted's own does not limit the time of that, and takes a look-up that is cancelled for one that failed.
+    """
+
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, *, seconds: float) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._seconds = seconds
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803 - the interface's name
+        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
+
+        def give_up(waiter: Deferred[Any]) -> None:
+            waiter.errback(CancelledError())
+            connecting.cancel()
+
+        def settle(result: Any) -> None:
+            if not waiter.called:
+                waiter.callback(result)
+
+        waiter: Deferred[Any] = Deferred(give_up)
+        connecting.addBoth(settle)
+        late = Failure(ConnectTimeoutError())
+        return waiter.addTimeout(self._seconds, self._clock, onTimeoutCancel=lambda _result, _seconds: late)
+
+
+@implementer(IStreamClientEndpoint)
 class _Secured:
     """An endpoint that has connected when TLS stands, which gets as much time as the connection before it."""
 
@@ -197,7 +227,9 @@ class _Secured:
         connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
         return connecting.addCallback(self._secure)
 
-    def _secure(self, exchange: Exchange) -> Deferred[Exchange]:
+    def _secure(self, exchange: Any) -> Any:
+        if not isinstance(exchange, Exchange):  # of Twisted's own agent, which fetches the files of models
+            return exchange
         late = Failure(ConnectTimeoutError())
         return exchange.secured().addTimeout(
             self._seconds, self._clock, onTimeoutCancel=lambda _result, _seconds: late

