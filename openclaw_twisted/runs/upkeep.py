@@ -2,6 +2,7 @@
 
 `session.statelessRetention` bounds requests without a session, `session.maintenance` everything else. In mode
 `warn` sessions and archives are only counted. What runs at the moment is never touched, whatever its age.
+While the clock is not to be believed, nothing is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from openclaw_twisted.boundaries import Retention, SessionStore
 from openclaw_twisted.config.settings import SessionSettings
 from openclaw_twisted.errors import StorageError
 from openclaw_twisted.runs.run import Run
+from openclaw_twisted.runs.wall_clock import WallClock
 
 __all__ = ["EVERY_SECONDS", "Upkeep"]
 
@@ -45,6 +47,7 @@ class Upkeep:
         self._store = store
         self._active = active
         self._now = now
+        self._wall_clock = WallClock(clock, now)
         self._loop = LoopingCall(self._work)
         self._loop.clock = clock
         self._working: Deferred[None] | None = None
@@ -97,6 +100,12 @@ class Upkeep:
         )
 
     async def _prune(self) -> None:
+        if not self._wall_clock.is_believed():
+            self._log.warn(
+                "the clock was set ahead, or this machine slept: nothing is deleted until it has been right "
+                "for an hour"
+            )
+            return
         retention = self.retention()
         if self.settings.maintenance.mode == "warn":
             await self._store.prune(

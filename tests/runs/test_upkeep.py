@@ -23,6 +23,7 @@ NOW = 1000 * DAY
 class UpkeepTests(SynchronousTestCase):
     def begin(self, store: Any = None, **maintenance: Any) -> MemoryRuns:
         self.clock = Clock()
+        self.ahead = 0.0
         self.runs = MemoryRuns([Pause()], clock=self.clock, store=store)
         settings = SessionSettings(maintenance=MaintenanceSettings(**maintenance))
         self.upkeep = Upkeep(
@@ -30,7 +31,7 @@ class UpkeepTests(SynchronousTestCase):
             self.runs.store,
             settings,
             active=self.runs.runner.active,
-            now=lambda: NOW + self.clock.seconds(),
+            now=lambda: NOW + self.ahead + self.clock.seconds(),
         )
         return self.runs
 
@@ -86,6 +87,25 @@ class UpkeepTests(SynchronousTestCase):
         self.assertEqual(self.names(), {"young"})
         self.upkeep.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_clock_that_is_wrong_for_a_while_deletes_nothing(self) -> None:
+        self.begin()
+        self.keep("young", DAY)
+        self.upkeep.start()
+        self.ahead = 40 * DAY
+        with capturedLogs() as logged:
+            self.clock.advance(EVERY_SECONDS)
+        self.assertIn("the clock was set ahead", logged[0]["log_format"])
+        self.ahead = 0.0
+        self.keep("openai:old", 2 * DAY)
+        self.clock.pump([EVERY_SECONDS] * 10)
+        self.assertEqual(self.names(), {"young"})
+        self.ahead = 40 * DAY  # and this time it stays
+        self.clock.pump([EVERY_SECONDS] * 5)
+        self.assertEqual(self.names(), {"young"})
+        self.clock.pump([EVERY_SECONDS] * 2)
+        self.assertEqual(self.names(), set())
+        self.upkeep.stop()
 
     def test_what_runs_stays_whatever_its_age(self) -> None:
         runs = self.begin(prune_after_seconds=0.0)
