@@ -93,7 +93,9 @@ class Local:
             suspicion = _Suspicion(tools)
             async with aclosing(server.respond(question)) as answer:
                 async for events in answer:
-                    yield suspicion.sift(events) if tools else events
+                    passed = suspicion.sift(events) if tools else events
+                    if passed:  # what is held back has not begun an answer: another model may still give it
+                        yield passed
         finally:
             self._capacity.leave()
 

@@ -110,6 +110,13 @@ _FAILED = frozenset(
 """Why an answer ends that is none, or only a part of one."""
 
 _STATUSES = range(400, 600)
+_STATUS_OF: Mapping[str, int] = {
+    **{str(status): status for status in _STATUSES},
+    "rate_limit_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "rate_limit_error": HTTPStatus.TOO_MANY_REQUESTS,
+    "insufficient_quota": HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""The status that an error would have had that came before the stream."""
 
 
 class StreamReader:
@@ -174,9 +181,7 @@ class StreamReader:
             self._usage = _usage(usage)
 
     def _error(self, error: Any, payload: bytes) -> UpstreamError:
-        code = error.get("code") if isinstance(error, dict) else None
-        status = code if isinstance(code, int) and code in _STATUSES else HTTPStatus.BAD_GATEWAY
-        return refusal(self._name, status, payload, secrets=self.secrets)
+        return refusal(self._name, _status_of(error), payload, secrets=self.secrets)
 
     def _take_choice(self, choice: _Choice, events: list[ProviderEvent]) -> None:
         delta = choice.delta or choice.message
@@ -229,6 +234,12 @@ class StreamReader:
             reason = "tool_calls"  # some servers say "stop" although they called
         self.finished = True
         events.append(Finished(reason, self._usage))
+
+
+def _status_of(error: Any) -> int:
+    told = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
+    known = (_STATUS_OF.get(str(each)) for each in told)
+    return next(filter(None, known), HTTPStatus.BAD_GATEWAY)
 
 
 def _take_list(parts: Sequence[_Chunklet], events: list[ProviderEvent]) -> None:

@@ -74,7 +74,7 @@ def refusal(
     match status:
         case _ if status in _OURS or (status == HTTPStatus.BAD_REQUEST and _UNPAID.search(said)):
             return _refused_us(name, status, words)
-        case 400 | 413 | 422 if _TOO_LONG.search(said):
+        case 400 | 413 | 422 | 500 | 502 if _TOO_LONG.search(said):
             # LangChain knows this error by its code, and looks for that in the message.
             return ContextLengthError(f"{name} refused the request ({ContextLengthError.code}){words}")
         case 408 | 504:

@@ -13,6 +13,7 @@ from openclaw_twisted.errors import (
     GatewayError,
     InvalidRequestError,
     ModelNotReadyError,
+    UpstreamError,
     UpstreamOverloadedError,
 )
 from openclaw_twisted.events import Finished, ProviderEvent, TextDelta, ToolCallDelta
@@ -82,6 +83,16 @@ class Asking(TestCase):
     async def test_a_call_in_pieces(self) -> None:
         events = await self.events(*CALL, tools=TOOLS)
         self.assertIsInstance(events[0], ToolCallDelta)
+
+    async def test_what_is_held_back_is_no_answer_yet(self) -> None:
+        def break_off(call: UpstreamCall) -> None:
+            call.stream(chunk({"content": CALL[0]}))
+            call.hang_up()
+
+        self.server.behaviour = break_off
+        answer = self.local.respond(ModelRequest(model="tiny", messages=(user("hi"),), tools=TOOLS))
+        with self.assertRaises(UpstreamError):
+            await answer.asend(None)
 
     async def test_words_are_passed_on_as_they_come(self) -> None:
         events = await self.events(" ", "Hel", "lo {", tools=TOOLS)

@@ -7,7 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw_twisted.boundaries import ModelRequest, Sampling
 from openclaw_twisted.config.settings import CompatSettings
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall, ToolSpec, Usage
-from openclaw_twisted.errors import UpstreamError, UpstreamOverloadedError, UpstreamRateLimitError
+from openclaw_twisted.errors import (
+    ContextLengthError,
+    UpstreamError,
+    UpstreamOverloadedError,
+    UpstreamRateLimitError,
+)
 from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.openai_completions import NO_ANSWER, request_body
 from openclaw_twisted.providers.openai_stream import StreamReader
@@ -185,13 +190,22 @@ class Reading(SynchronousTestCase):
     def test_an_error_in_the_stream_is_what_it_would_have_been_before(self) -> None:
         for code, expected in [
             (429, UpstreamRateLimitError),
+            ("429", UpstreamRateLimitError),
+            ("rate_limit_exceeded", UpstreamRateLimitError),
             (503, UpstreamOverloadedError),
             (7, UpstreamError),
+            (None, UpstreamError),
+            ([429], UpstreamError),
         ]:
             error = {"error": {"code": code, "message": "no"}, "choices": [{"finish_reason": "error"}]}
             with self.assertRaises(UpstreamError) as caught:
                 read(encode(json.dumps(error).encode()))
             self.assertIs(type(caught.exception), expected)
+
+    def test_a_conversation_that_is_too_long_for_a_model_on_somebodys_desk(self) -> None:
+        said = b'{"error":{"message":"The prompt is greater than the context length."}}'
+        with self.assertRaises(ContextLengthError):
+            read(b"event: error\n" + encode(said))
 
     def test_a_finish_by_an_error_is_no_answer(self) -> None:
         for reason in (
