@@ -318,7 +318,7 @@ class SessionMethods:
             )[1]
             return row or await store.session(str(own))
         if params.short_id is not None:
-            page = await store.sessions(SessionQuery(search=params.short_id))
+            page = await store.sessions(SessionQuery(search=params.short_id, stateless=False))
             begun = [row for row in page.rows if row.session_id.startswith(params.short_id.lower())]
             return begun[0] if len(begun) == 1 else None
         return await store.find_session(label=params.label)

@@ -192,6 +192,12 @@ class FindTests(SessionsTestCase):
             self.call("sessions.resolve", self.old, label="Mine"), {"ok": True, "key": "agent:work:a"}
         )
 
+    def test_many_requests_without_a_session_do_not_hide_one(self) -> None:
+        short_id = self.session_id[:8]
+        for number in range(101):
+            self.turn(f"agent:main:openai:{short_id}-{number}")
+        self.assertEqual(self.call("sessions.resolve", shortId=short_id)["key"], "agent:work:a")
+
     def test_an_id_that_a_client_chose_leads_to_its_session(self) -> None:
         self.turn("agent:main:explicit:mine")
         self.assertEqual(self.call("sessions.resolve", sessionId="mine")["key"], "agent:main:explicit:mine")
