@@ -7,13 +7,21 @@ everything that could be found has been forgotten there too.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from openclaw_twisted import errors
 from openclaw_twisted.boundaries import Claim, Recollection, RunRecord, SessionStore
 from openclaw_twisted.content import Message, text_of
-from openclaw_twisted.errors import CancelledRunError, GatewayError, InterruptedRunError, InvalidRequestError
+from openclaw_twisted.errors import (
+    CancelledRunError,
+    GatewayError,
+    InterruptedRunError,
+    InvalidRequestError,
+    StorageError,
+)
 from openclaw_twisted.events import (
     Finished,
     RunEvent,
@@ -79,6 +87,12 @@ class Recall:
         if found.claim.digest != claim.digest:
             raise InvalidRequestError(OTHER_REQUEST)
         return _ended(found)
+
+    async def settle(self) -> None:
+        """Wait until what was looked for before has been found, or not; the store answers in order."""
+        if self._clock.seconds() < self._until:
+            with suppress(StorageError):  # then nothing was found
+                await self._store.recall("", "")
 
 
 def _ended(found: Recollection) -> Run:

@@ -10,7 +10,7 @@ from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.boundaries import Sampling
 from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.content import Message
-from openclaw_twisted.errors import StorageError
+from openclaw_twisted.errors import InvalidRequestError, StorageError
 from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.request import RunRequest
 from openclaw_twisted.runs.runner import Runner
@@ -79,11 +79,18 @@ class Starter:
         return str(key) if row is None else row.session_id
 
     def start(self, asked: Asked, ledger: Ledger) -> Entry:
-        """Start a run and enter it; raises what `Runner.start` raises.
+        """Start a run and enter it; raises what `Runner.start` raises, `InvalidRequestError`.
 
-        Nothing may be awaited here: see `ledger`. A run of that id is somebody's of another door.
+        Nothing may be awaited here: see `ledger`. A run of that id is somebody's of another door, and joined
+        in its session only: elsewhere what is asked here would be lost.
         """
-        run = self.runner.find(asked.key) or self.runner.start(self._request(asked, ledger))
+        run = self.runner.find(asked.key)
+        if run is None:
+            run = self.runner.start(self._request(asked, ledger))
+        elif run.request.session_key != asked.session_key:
+            raise InvalidRequestError(
+                "This idempotencyKey is the id of a run in another session. Send a new one."
+            )
         run.join()  # and never leave: whoever else was waiting, the run goes on without them
         return ledger.enter(asked.key, run, accepted_at=self.now())
 

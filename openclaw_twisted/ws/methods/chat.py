@@ -141,6 +141,7 @@ class ChatMethods:
 
     async def abort(self, call: Call, params: AbortParams) -> Answer[Aborted]:
         """Stop what runs or waits; nothing to stop is no error."""
+        await self.starter.recall.settle()  # or a message that came before this would start its run after it
         _, key = find_session(ABORT, self.starter.directory, agent_id=params.agent_id, key=params.session_key)
         runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, call.client)
         return self._stop(runs, "The run was stopped by chat.abort.")

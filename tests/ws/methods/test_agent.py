@@ -270,13 +270,20 @@ class RepeatTests(AgentTestCase):
     def test_the_key_of_another_doors_run_joins_it(self):
         pause = Pause()
         self.script([pause, *reply("Hello")])
-        run = self.door.runs.runner.start(run_request(run_id="k"))
+        run = self.door.runs.runner.start(run_request(run_id="k", key="main"))
         run.join()
         (accepted,) = self.ask()
         self.assertEqual(accepted["payload"]["status"], "accepted")
         run.leave()
         pause.go_on()
         self.assertEqual(self.client.frame()["payload"]["result"]["payloads"][0]["text"], "Hello")
+
+    def test_the_key_of_a_run_in_another_session_is_refused(self):
+        self.script([Pause()])
+        run = self.door.runs.runner.start(run_request(run_id="k", key="other"))
+        (refused,) = self.ask()
+        self.assertIn("in another session", refused["error"]["message"])
+        self.assertEqual(self.door.runs.runner.active(), (run,))
 
     def test_a_replay_needs_no_scope_but_the_methods(self):
         self.script(reply("Hello"))
