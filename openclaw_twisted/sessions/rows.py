@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from sqlite3 import Connection
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from openclaw_twisted.boundaries import Claim, Recollection, RunRecord, StoredMessage, TurnRecord
-from openclaw_twisted.content import Message, Usage
+from openclaw_twisted.content import Message, Role, Usage
 from openclaw_twisted.ordered_id import new_id
 from openclaw_twisted.sessions.turns import (
     ClaimLimits,
@@ -33,6 +34,7 @@ __all__ = [
     "messages_before",
     "recall",
     "record",
+    "roles",
 ]
 
 _TOUCH_SESSION = """
@@ -86,6 +88,10 @@ WHERE session_key = ?1 AND seq < ?2
     AND seq > max(?4, coalesce((SELECT archived_seq FROM sessions WHERE session_key = ?1), 0))
 ORDER BY seq DESC LIMIT ?3
 """
+_TEXTS = """
+SELECT rowid, seq FROM messages
+WHERE session_key = ? AND seq > ? AND typeof(body) = 'text' ORDER BY seq DESC
+"""
 _PUT_CLAIM = """
 INSERT OR REPLACE INTO claims (scope, key, digest, run_id, at, answer_seq) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -99,6 +105,10 @@ SELECT CAST(coalesce(body, '') AS BLOB) FROM messages WHERE session_key = ? AND 
 
 ALL = 2**63 - 1
 """Greater than every seq, and than any number of messages."""
+
+_HEAD_BYTES = 24
+_ROLE = re.compile(rb'\{"role":"(\w+)"')  # the first field of a message is the one that is always there
+_ROLES: dict[bytes, Role] = {b"system": "system", b"user": "user", b"assistant": "assistant", b"tool": "tool"}
 
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -182,6 +192,18 @@ def messages_before(  # noqa: PLR0913 - which messages
             unreadable.append(seq)
         else:
             yield StoredMessage(seq=seq, run_id=run_id, at=at, message=message, interrupted=bool(interrupted))
+
+
+def roles(connection: Connection, session_key: str, *, after_seq: int) -> Iterator[tuple[int, Role]]:
+    """Yield the seqs and roles of a session's messages, newest first; what they say is not read.
+
+    Those that are damaged are left out.
+    """
+    for rowid, seq in connection.execute(_TEXTS, (session_key, after_seq)):
+        with connection.blobopen("messages", "body", rowid, readonly=True) as body:
+            found = _ROLE.match(body.read(_HEAD_BYTES))
+        if found is not None and found[1] in _ROLES:
+            yield seq, _ROLES[found[1]]
 
 
 def find_run(connection: Connection, run_id: str) -> RunRecord | None:

@@ -18,6 +18,7 @@ from openclaw_twisted.boundaries import (
     SessionQuery,
     SessionRow,
 )
+from openclaw_twisted.content import Message
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.records import MAX_HISTORY_CHARACTERS, MAX_HISTORY_MESSAGES
 from openclaw_twisted.sessions import rows
@@ -152,12 +153,11 @@ def compact(connection: Connection, session_key: str, keep: int, at: float) -> i
     session = find(connection, session_key)
     if session is None or session.message_count <= keep:
         return 0
-    unreadable: list[int] = []
-    newest_first = rows.messages_before(connection, session_key, session.message_count, unreadable)
+    newest_first = rows.roles(connection, session_key, after_seq=session.last_seq - session.message_count)
     tail = list(islice(newest_first, max(keep, 0) + 1))
     # The last turn may be longer than what is to be kept: go on until its beginning is in sight.
     while True:
-        oldest_first = [stored.message for stored in reversed(tail)]
+        oldest_first = [Message(role=role) for _, role in reversed(tail)]
         first = first_kept(oldest_first, keep)
         if first > 0:
             break
@@ -165,7 +165,7 @@ def compact(connection: Connection, session_key: str, keep: int, at: float) -> i
         if not more:
             return 0
         tail += more
-    cut = tail[len(tail) - 1 - first].seq - 1
+    cut = tail[len(tail) - 1 - first][0] - 1
     connection.execute(_ARCHIVE, (cut, "compact", at, session_key))
     connection.execute(_CUT, (cut, session_key))
     return cut - (session.last_seq - session.message_count)

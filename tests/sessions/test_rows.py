@@ -4,9 +4,12 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.boundaries import SessionQuery
+from openclaw_twisted.boundaries import SessionQuery, TurnRecord
+from openclaw_twisted.content import Message, TextPart, ToolCall
 from openclaw_twisted.sessions import removal, rows, session_rows
 from openclaw_twisted.sessions.migrate import shipped
+from openclaw_twisted.sessions.turns import ClaimLimits
+from tests.sessions.examples import SESSION, run
 
 WALKS = (
     "SCAN runs USING INDEX runs_by_start",
@@ -27,6 +30,22 @@ class StatementTests(SynchronousTestCase):
         # In an index whole rows are compared: beside messages of megabytes each new one took 20 ms.
         for table in ("messages", "messages INDEXED BY sqlite_autoindex_messages_1"):
             self.connection.execute(f"SELECT rowid FROM {table} WHERE session_key = '' AND seq = 1")  # noqa: S608
+
+    def test_roles_are_told_without_reading_what_was_said(self):
+        said = [
+            Message(role="system", content="s", name="n"),
+            Message(role="user", content=(TextPart("q"),)),
+            Message(role="assistant", tool_calls=(ToolCall("c", "look", "{}"),)),
+            Message(role="tool", tool_call_id="c"),
+            *(Message(role="assistant", content=text) for text in "abcd"),
+        ]
+        rows.record(self.connection, TurnRecord(run=run(), messages=tuple(said)), ClaimLimits())
+        for seq, body in ((4, '{"role":"tool"...'), (5, "{"), (6, b"\xff"), (7, '{"role":"nobody"}')):
+            self.connection.execute("UPDATE messages SET body = ? WHERE seq = ?", (body, seq))
+        self.assertEqual(
+            [*rows.roles(self.connection, SESSION, after_seq=1)],
+            [(8, "assistant"), (4, "tool"), (3, "assistant"), (2, "user")],
+        )
 
     def test_no_statement_reads_a_whole_table(self):
         statements = [
