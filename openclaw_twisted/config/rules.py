@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 from openclaw_twisted.config.findings import Findings, at
 from openclaw_twisted.config.secret import Secret
@@ -17,6 +18,7 @@ SHORT_SECRET_CHARACTERS: Final = 24
 
 _ORIGIN = re.compile(r"https?://[^/\s?#@*]+")
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXY = re.compile(r"http://([^\s/?#@]+@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
@@ -173,6 +175,30 @@ def _address(url: str | None, path: str, findings: Findings) -> None:
         findings.refuse(
             path, "must be an address alone: no blanks, no user name (headers take one), no ? and no #"
         )
+    elif not _can_be_reached(url):
+        findings.refuse(path, "must name a host and, if any, a port from 1 to 65535")
+
+
+def _can_be_reached(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        name, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:  # or one of its children, by encodings
+        return False
+    return bool(name) and port != 0 and not parts.netloc.endswith(":")
+
+
+def _headers(settings: Settings, findings: Findings) -> None:
+    for name, provider in settings.models.providers.items():
+        path = at("models.providers", name)
+        given = {f"{path}.headers": provider.headers, f"{path}.request.headers": provider.request.headers}
+        given |= {
+            f"{path}.models[{index}].headers": model.headers for index, model in enumerate(provider.models)
+        }
+        for where, headers in given.items():
+            for header in headers:
+                if not _HEADER.fullmatch(header):
+                    findings.refuse(at(where, header), "is no name that a header can have")
 
 
 def _transports(settings: Settings, findings: Findings) -> None:
@@ -255,6 +281,7 @@ _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _tls_files,
     _one_default_agent,
     _addresses,
+    _headers,
     _transports,
     _idle_reset,
     _store,

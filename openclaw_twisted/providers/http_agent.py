@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from twisted.internet.abstract import isIPAddress
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -61,7 +66,7 @@ class Ways:
         return Tunnel(
             self._reactor,
             self._direct(proxy.host, proxy.port),
-            request=proxy.headers(f"{host}:{port}".encode("ascii")),
+            request=proxy.headers(_authority(host, port)),
             seconds=self._connect_seconds,
         )
 
@@ -69,7 +74,9 @@ class Ways:
         if isIPAddress(host):
             # There is nothing to choose between, so a refusal need not wait for other addresses.
             return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._connect_seconds)
-        named = HostnameEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, timeout=self._connect_seconds)
+        named = _AnyHostEndpoint(self._reactor, host.encode("ascii"), port, timeout=self._connect_seconds)
         return _Named(named, self._reactor, seconds=self._connect_seconds)
 
 
@@ -183,6 +190,19 @@ class HttpAgent:
         oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
         if oldest is not None:
             self._sweeping = self._clock.callLater(oldest + self._keep_seconds - now, self._sweep)
+
+
+class _AnyHostEndpoint(HostnameEndpoint):
+    """One for every name that can be looked up: those of containers have underscores, which IDNA has not."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:  # noqa: N802 - Twisted's name
+        assert isinstance(host, bytes)
+        return False, host, host.decode("ascii")
+
+
+def _authority(host: str, port: int) -> bytes:
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
 
 
 @implementer(IStreamClientEndpoint)

@@ -71,9 +71,11 @@ class Address:
     @cached_property
     def head(self) -> RequestHead:
         """What a request to it begins with."""
-        url = EncodedURL.from_text(self.url).to_uri().to_text().encode("ascii")
+        url = self.url
+        if not url.isascii():  # what is has names that this would refuse: addresses of IPv6, and with `_`
+            url = EncodedURL.from_text(url).to_uri().to_text()
         headers = Headers({name: [value] for name, value in {**_HEADERS, **self.headers}.items()})
-        return RequestHead(b"POST", url, headers)
+        return RequestHead(b"POST", url.encode("ascii"), headers)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -131,6 +133,8 @@ class Upstream:
             if isinstance(reason, CancelledError):
                 raise reason from None
             raise self._unreachable(reason) from None
+        except ValueError as error:  # a name that TLS cannot check, for one
+            raise self._unreachable(error) from None
         self._deliver(response, answer_body)
         return Answer(response, answer_body, secrets=address.secrets)
 

@@ -177,14 +177,38 @@ class PlaceTests(ParseCase):
             "https://x.org/a b",
             "https://x.org/v1\\r\\nx: y",
             "https://x.org\\\\@y.org/",
+            "http://x.org:99999/v1",
+            "http://x.org:http/v1",
+            "http://x.org:/v1",
+            "http://x.org:0/v1",
+            "http://x..org/v1",
+            "http://[::1/v1",
         ):
             for path, text in (
                 ("models.providers.p.baseUrl", f"{{baseUrl: '{wrong}'}}"),
                 ("models.providers.p.models[0].baseUrl", f"{{models: [{{id: 'm', baseUrl: '{wrong}'}}]}}"),
             ):
-                self.problem(written("models.providers.p", text), path, "must be")
-        for right in ("https://x.org/v1/", "http://127.0.0.1:8000", "http://[::1]:8000/v1"):
+                self.problem(written("models.providers.p", text), path, "must ")
+        for right in (
+            "https://x.org/v1/",
+            "http://127.0.0.1:8000",
+            "http://[::1]:8000/v1",
+            "http://my_vllm:8000/v1",
+            "http://h\u00f6.example/v1",
+        ):
             self.settings(written("models.providers.p.baseUrl", f"'{right}'"))
+
+    def test_headers_have_names(self) -> None:
+        for name in ("X Title", "X-Title:", "X-T\u00edtulo", ""):
+            headers = f"{{headers: {{'{name}': 'x'}}}}"
+            for path, text in (
+                ("models.providers.p", headers),
+                ("models.providers.p.request", f"{{request: {headers}}}"),
+                ("models.providers.p.models[0]", f"{{models: [{{id: 'm', headers: {{'{name}': 'x'}}}}]}}"),
+            ):
+                found = self.problems(written("models.providers.p", text))
+                self.assertEqual([where.startswith(f"{path}.headers") for where in found], [True])
+        self.settings(written("models.providers.p.headers", "{'X-Title': 'x', 'HTTP-Referer': 'y'}"))
 
     def test_certificates_of_providers_are_always_verified(self) -> None:
         path = "models.providers.p.request.tls"

@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from openclaw_twisted.providers.http_agent import HttpAgent, Ways, _Connections, _Secured
 from openclaw_twisted.providers.http_exchange import MAX_HEAD_BYTES, BadResponseError, RequestHead
+from openclaw_twisted.providers.tunnel import Proxy
 from openclaw_twisted.testing import real_reactor
 
 URL = b"http://upstream.example:8080/v1/chat?x=1"
@@ -104,9 +105,11 @@ class Nameless(MemoryReactorClock):
         super().__init__()
         self.nameResolver = self
         self.receivers: list[Any] = []
+        self.names: list[str] = []
 
     def resolveHostName(self, *args: Any, **kwargs: Any) -> Any:
         self.receivers.append(args[0])
+        self.names.append(args[1])
 
 
 class AgentCase(SynchronousTestCase):
@@ -425,9 +428,27 @@ class Reaching(SynchronousTestCase):
         ways = Ways(real_reactor(), connect_seconds=1)
         kinds = {
             url: type(ways.endpointForURI(URI.fromBytes(url))).__name__
-            for url in (b"http://127.0.0.1:1/", b"http://localhost:1/", b"https://localhost:1/")
+            for url in (
+                b"http://127.0.0.1:1/",
+                b"http://[::1]:1/",
+                b"http://localhost:1/",
+                b"https://localhost:1/",
+            )
         }
-        self.assertEqual(list(kinds.values()), ["TCP4ClientEndpoint", "_Named", "_Secured"])
+        self.assertEqual(
+            list(kinds.values()), ["TCP4ClientEndpoint", "TCP6ClientEndpoint", "_Named", "_Secured"]
+        )
+
+    def test_a_proxy_is_asked_for_an_address_in_brackets(self) -> None:
+        reactor = MemoryReactorClock()
+        ways = Ways(
+            reactor, connect_seconds=1, find_proxy=lambda _scheme, _host, _port: Proxy("127.0.0.1", 1)
+        )
+        ways.endpointForURI(URI.fromBytes(b"http://[::1]:8000/")).connect(Factory.forProtocol(Reader))
+        wire = StringTransport()
+        protocol: Any = reactor.tcpClients[0][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        protocol.makeConnection(wire)
+        self.assertEqual(wire.value().partition(b"\r\n")[0], b"CONNECT [::1]:8000 HTTP/1.1")
 
 
 class Naming(SynchronousTestCase):
@@ -457,6 +478,16 @@ class Naming(SynchronousTestCase):
         self.connecting.cancel()
         self.failureResultOf(self.connecting, CancelledError)
         self.assert_over()
+
+    def test_every_name_is_looked_up(self) -> None:
+        for host in (b"my_vllm", b"-x-.example"):
+            endpoint = Ways(self.reactor, connect_seconds=10).endpointForURI(
+                URI.fromBytes(b"http://%b/" % host)
+            )
+            connecting = endpoint.connect(Factory.forProtocol(Reader))
+            self.assertEqual(self.reactor.names[-1].encode(), host)
+            connecting.cancel()
+            self.failureResultOf(connecting, CancelledError)
 
     def test_one_that_is_not_known(self) -> None:
         (receiver,) = self.reactor.receivers

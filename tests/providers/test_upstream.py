@@ -26,7 +26,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, TextDelta
 from openclaw_twisted.providers.answer import DRAIN_SECONDS, HIGH_WATER_BYTES, Answer, Body, Timeouts
 from openclaw_twisted.providers.openai_completions import OpenAICompletions
 from openclaw_twisted.providers.openai_embeddings import OpenAIEmbeddings
-from openclaw_twisted.providers.upstream import Upstream, make_agent
+from openclaw_twisted.providers.upstream import Address, Upstream, make_agent
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of, user
 
 E = TypeVar("E", bound=BaseException)
@@ -306,6 +306,22 @@ class Transport(StringTransport):
 
     def stopProducing(self) -> None:
         self.aborted = True
+
+
+class Addresses(SynchronousTestCase):
+    def test_a_request_goes_where_it_says(self) -> None:
+        for url, uri in (
+            ("http://[::1]:11434/v1", b"http://[::1]:11434/v1"),
+            ("http://my_vllm:8000/v1", b"http://my_vllm:8000/v1"),
+            ("https://h\u00f6.example/\u00e9", b"https://xn--h-1ga.example/%C3%A9"),
+        ):
+            self.assertEqual(Address(url, {}).head.uri, uri)
+
+    def test_a_name_that_no_certificate_can_have(self) -> None:
+        clock: Any = Clock()
+        upstream = Upstream(clock, make_agent(clock, Timeouts()), name="mock", timeouts=Timeouts())
+        asking = Deferred.fromCoroutine(upstream.post(Address("https://my_vllm/v1", {}), b"{}"))
+        self.failureResultOf(asking, UpstreamError)
 
 
 class Head:
