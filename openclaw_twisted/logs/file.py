@@ -34,8 +34,16 @@ class LogFile:
     does. Files are readable by their owner alone.
     """
 
-    def __init__(self, name: Callable[[float], Path], *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        name: Callable[[float], Path],
+        *,
+        max_bytes: int,
+        trouble: Callable[[Path, OSError], object] = lambda _path, _error: None,
+    ) -> None:
+        """`trouble` hears of the first line that cannot be written, each time."""
         self._name = name
+        self._trouble = trouble
         self._max_bytes = max_bytes
         self._descriptor = -1
         self._path = Path()
@@ -52,8 +60,10 @@ class LogFile:
             if self._dropped:
                 data = f"({self._dropped} lines could not be written)\n".encode() + data
             os.write(self._descriptor, data)
-        except OSError:
+        except OSError as error:
             self._dropped += 1
+            if self._dropped == 1:
+                self._trouble(self._path, error)
         else:
             self._dropped = 0
             self._size += len(data)

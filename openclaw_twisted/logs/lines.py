@@ -51,7 +51,7 @@ def text_of(event: LogEvent) -> str:
     except Exception:  # noqa: BLE001 - an event with calls in its format, or one that cannot be told at all
         text = formatEvent(event)
     if not text.isprintable():
-        text = text.translate(_ESCAPES)
+        text = _encodable(text.translate(_ESCAPES))
     return text if len(text) <= MAX_LINE_CHARACTERS else text[: MAX_LINE_CHARACTERS - 1] + "\u2026"
 
 
@@ -81,6 +81,11 @@ def _holds_one(pieces: Iterable[str], text: str) -> bool:
     return False
 
 
+def _encodable(text: str) -> str:
+    """Return a text that UTF-8 can tell: a file's name may hold bytes that are none."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def pretty(event: LogEvent, text: str) -> str:
     """Return a line for people: time, level, where, what."""
     return f"{_time(event)} {_word(event):5} [{_place(event)}] {text}{_traceback(event)}\n"
@@ -101,9 +106,9 @@ def json_line(event: LogEvent, text: str) -> str:
     }
     for name, value in event.items():
         if not name.startswith("log_") and name not in told and isinstance(value, _PLAIN):
-            told[name] = value if not isinstance(value, str) else value[:MAX_LINE_CHARACTERS]
+            told[name] = value if not isinstance(value, str) else _encodable(value[:MAX_LINE_CHARACTERS])
     if traceback := _traceback(event):
-        told["traceback"] = traceback.strip()
+        told["traceback"] = _encodable(traceback.strip())
     return msgspec.json.encode(told).decode() + "\n"
 
 

@@ -56,6 +56,10 @@ class Journal:
         self._file.close()
         self._configure(settings, secrets)
 
+    def _tell_trouble(self, path: Path, error: OSError) -> None:
+        if self._console is not None:
+            self._console.write(f"The log file {path} cannot be written: {error.strerror}.\n")
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
@@ -64,7 +68,7 @@ class Journal:
         fixed = Path(settings.file).expanduser() if settings.file else None
         name: Callable[[float], Path] = (lambda _at: fixed) if fixed is not None else daily(self._folder)
         self._redact = redactor(secrets)
-        self._file = LogFile(name, max_bytes=settings.max_file_bytes)
+        self._file = LogFile(name, max_bytes=settings.max_file_bytes, trouble=self._tell_trouble)
         self._file_from = _RANKS[settings.level]
         self._console_from = _RANKS[settings.console_level or settings.level]
         self._style = _STYLES[settings.console_style]

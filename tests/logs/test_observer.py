@@ -59,6 +59,20 @@ class Journals(SynchronousTestCase):
         self.journal(file=str(path)).info("hello")
         self.assertIn("hello", path.read_text())
 
+    def test_a_file_that_cannot_be_written_is_told_once(self) -> None:
+        self.folder.mkdir()
+        log = self.journal(file=str(self.folder))
+        log.info("hello")
+        log.info("again")
+        said = self.console.getvalue()
+        self.assertEqual(said.count(f"The log file {self.folder} cannot be written: Is a directory.\n"), 1)
+        self.assertIn("again", said)
+
+    def test_text_that_is_no_unicode(self) -> None:
+        self.journal(console_style="json").info("in {path}", path="/caf\udce9")
+        self.assertEqual(self.filed(), ["in /caf\\udce9"])
+        self.assertIn('"path":"/caf\\\\udce9"', self.console.getvalue())
+
     def test_secrets_appear_nowhere(self) -> None:
         log = self.journal()
         log.info("with hush-hush", key="hush-hush")
