@@ -179,7 +179,12 @@ class Gateway(Service):
         return self._wiring.settings
 
     async def reload(self) -> None:
-        """Read the configuration again and go on with it; one that cannot be used changes nothing."""
+        """Read the configuration again and go on with it; one that cannot be used changes nothing.
+
+        Log files that somebody has renamed are left to them.
+        """
+        if self._journal is not None:
+            self._journal.reopen()
         if self._load is not None:
             await self._reloading.run(lambda: Deferred.fromCoroutine(self._read_again()))
 

@@ -27,6 +27,7 @@ from openclaw_twisted.config.file import load, state_dir
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.errors import ConfigError, Problem
+from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
@@ -163,11 +164,12 @@ def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal
     if twistd.get("syslog") or twistd.get("logger"):
         return None
     name, foreground = twistd.get("logfile"), bool(twistd.get("nodaemon"))
-    console: TextIO | None = None
+    console: Console | None = None
     if name and name != "-":
-        console = Path(name).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - for good
-    elif foreground:
-        console = _terminal()
+        path = Path(name).absolute()
+        console = Console(path.open("a", encoding="utf-8", errors="backslashreplace"), path)
+    elif foreground and (terminal := _terminal()) is not None:
+        console = Console(terminal)
     secrets = secrets_in(loaded.settings)
     return Journal(loaded.settings.logging, folder=folder, console=console, secrets=secrets)
 

@@ -8,6 +8,8 @@ counted, and is not waited for again until it has kept up for a while.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from select import POLLOUT, poll
 from typing import TextIO
 
@@ -23,10 +25,14 @@ _PIECE_BYTES = 4096
 
 
 class Console:
-    """Shows lines on `out`; who cannot be written to misses them, and never ends or holds up anything."""
+    """Shows lines on `out`; who cannot be written to misses them, and never ends or holds up anything.
 
-    def __init__(self, out: TextIO) -> None:
+    `path` is the name of the file that `out` appends to, if it is one of ours.
+    """
+
+    def __init__(self, out: TextIO, path: Path | None = None) -> None:
         self._out = out
+        self._path = path
         self._descriptor = _descriptor(out)
         self._room = poll()
         if self._descriptor is not None:
@@ -49,6 +55,15 @@ class Console:
         else:
             self._missed = 0
             self._lines_to_trust = max(self._lines_to_trust - 1, 0)
+
+    def reopen(self) -> None:
+        """Go on in a new file if somebody has renamed the old one."""
+        if self._path is None or self._descriptor is None:
+            return
+        with suppress(OSError):  # the old one is better than none
+            fresh = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.dup2(fresh, self._descriptor, inheritable=False)
+            os.close(fresh)
 
     def _show(self, line: str) -> bool:
         """Write what there is room for; tell whether that is all."""

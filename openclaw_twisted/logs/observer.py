@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
@@ -33,10 +32,10 @@ class Journal:
     """
 
     def __init__(
-        self, settings: LoggingSettings, *, folder: Path, console: TextIO | None, secrets: Iterable[str] = ()
+        self, settings: LoggingSettings, *, folder: Path, console: Console | None, secrets: Iterable[str] = ()
     ) -> None:
         self._folder = folder
-        self._console = None if console is None else Console(console)
+        self._console = console
         self._configure(settings, secrets)
 
     def __call__(self, event: LogEvent) -> None:
@@ -50,6 +49,12 @@ class Journal:
             self._file.write(self._redact(json_line(event, text)), event.get("log_time", 0.0))
         if rank >= self._console_from and self._console is not None:
             self._console.write(self._redact(self._style(event, text)))
+
+    def reopen(self) -> None:
+        """Go on in new files if somebody has renamed the old ones."""
+        self._file.close()
+        if self._console is not None:
+            self._console.reopen()
 
     def reconfigure(self, settings: LoggingSettings, secrets: Iterable[str]) -> None:
         """Go on with other settings."""

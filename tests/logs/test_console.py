@@ -81,6 +81,29 @@ class Consoles(SynchronousTestCase):
         out.close()
         Console(out).write("gone\n")
 
+    def test_a_file_that_was_renamed_is_left_to_whoever_did_it(self) -> None:
+        self.addCleanup(self.hang_up)
+        path = Path(self.mktemp())
+        with path.open("a") as out:
+            console = Console(out, path)
+            console.write("before\n")
+            renamed = path.rename(path.with_suffix(".1"))
+            console.write("between\n")
+            console.reopen()
+            console.write("after\n")
+        self.assertEqual((renamed.read_text(), path.read_text()), ("before\nbetween\n", "after\n"))
+
+    def test_a_place_that_is_gone_keeps_the_old_file(self) -> None:
+        self.addCleanup(self.hang_up)
+        path = Path(self.mktemp()) / "deep.log"
+        path.parent.mkdir()
+        with path.open("a") as out:
+            console = Console(out, path)
+            moved = path.parent.rename(path.parent.with_name("elsewhere"))
+            console.reopen()
+            console.write("still here\n")
+        self.assertEqual((moved / path.name).read_text(), "still here\n")
+
     def test_a_disk_that_was_full_gets_what_comes_afterwards(self) -> None:
         self.addCleanup(self.hang_up)
         path = Path(self.mktemp())

@@ -12,6 +12,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.settings import LoggingSettings
+from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.observer import Journal
 
 
@@ -22,7 +23,10 @@ class Journals(SynchronousTestCase):
 
     def journal(self, **settings: Any) -> Logger:
         self.subject = Journal(
-            LoggingSettings(**settings), folder=self.folder, console=self.console, secrets=["hush-hush"]
+            LoggingSettings(**settings),
+            folder=self.folder,
+            console=Console(self.console),
+            secrets=["hush-hush"],
         )
         self.addCleanup(self.subject.close)
         return Logger(namespace="openclaw_twisted.test", observer=self.subject)
