@@ -197,6 +197,11 @@ class Daemon(ProcessCase):
             await turn()
         pid = int(pidfile.read_text())
         self.addCleanup(end, pid, signal.SIGKILL)
+        config.write_text("{")  # as logrotate does it, whatever somebody is about to change
+        logfile.rename(self.folder / "gateway.log.1")
+        end(pid, signal.SIGHUP)
+        while not (logfile.exists() and "cannot be used" in logfile.read_text()):
+            await turn()
         end(pid, signal.SIGTERM)
         while pidfile.exists():
             await turn()
