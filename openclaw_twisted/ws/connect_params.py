@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from openclaw_twisted.ws.params import MAX_INTEGER
+
 __all__ = ["ROLE", "Auth", "ClientInfo", "ConnectParams", "Device"]
 
 ROLE = "operator"
@@ -50,7 +52,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
     id: _Text
     public_key: _Text
     signature: _Text
-    signed_at: Annotated[int, Meta(ge=0)]
+    signed_at: Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
     nonce: _Text | None = None
 
 

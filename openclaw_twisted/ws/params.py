@@ -10,7 +10,10 @@ import msgspec
 from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.errors import InvalidRequestError
 
-__all__ = ["NoParams", "explain", "invalid", "read"]
+__all__ = ["MAX_INTEGER", "NoParams", "explain", "invalid", "read"]
+
+MAX_INTEGER = 2**53 - 1
+"""The largest that JavaScript counts to."""
 
 Params = TypeVar("Params")
 

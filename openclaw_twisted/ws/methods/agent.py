@@ -17,7 +17,7 @@ from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.ledger import Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.methods.agent_reply import Accepted, AgentEnd, accepted, final, in_flight
-from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_target import find_session
 from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
 
@@ -41,7 +41,7 @@ class AgentParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     thinking: Thinking | None = None
     model: str | None = None
     deliver: bool = False
-    timeout: Annotated[float, Meta(ge=0)] | None = None
+    timeout: Annotated[float, Meta(ge=0, le=MAX_INTEGER)] | None = None
     attachments: tuple[Attachment, ...] = ()
     extra_system_prompt: str | None = None
 

@@ -17,7 +17,7 @@ from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.ledger import Ended, Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
-from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.run_payloads import stop_reason
 from openclaw_twisted.ws.session_target import find_session
 from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
@@ -44,7 +44,7 @@ class SendParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     agent_id: _Text | None = None
     session_id: _Text | None = None
     thinking: Thinking | Literal[""] | None = None
-    timeout_ms: Annotated[int, Meta(ge=0)] | None = None
+    timeout_ms: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | None = None
     attachments: tuple[Attachment, ...] = ()
     deliver: bool = False
     queue_mode: Literal["steer", "followup", "collect", "interrupt"] = "followup"

@@ -12,6 +12,7 @@ from openclaw_twisted.boundaries import RunRecord, SessionRow
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
 from openclaw_twisted.ws.method import Answer, Call, Method
+from openclaw_twisted.ws.params import MAX_INTEGER
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
 from openclaw_twisted.ws.session_target import find_session
 from openclaw_twisted.ws.since import Since4
@@ -39,7 +40,7 @@ class HistoryParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session_key: Annotated[str, Meta(min_length=1, max_length=512)]
     agent_id: _Text | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = DEFAULT_LIMIT
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 0
     max_chars: Annotated[int, Meta(ge=1, le=500_000)] | None = None
     cursor: Raw = Raw()
     input_run_ids: Raw = Raw()

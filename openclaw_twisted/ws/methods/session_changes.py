@@ -18,7 +18,7 @@ from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
-from openclaw_twisted.ws.params import invalid
+from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_payloads import Choices, Shown, milliseconds
 from openclaw_twisted.ws.session_target import MAIN_KEY, find_session
 
@@ -119,7 +119,7 @@ class CompactParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     key: _Key
     agent_id: _Text | None = None
-    max_lines: Annotated[int, Meta(ge=1)] = DEFAULT_KEPT
+    max_lines: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] = DEFAULT_KEPT
 
 
 class DeleteParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

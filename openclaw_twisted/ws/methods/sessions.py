@@ -16,7 +16,7 @@ from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
 from openclaw_twisted.ws.method import Answer, Call, Method
-from openclaw_twisted.ws.params import NoParams, invalid
+from openclaw_twisted.ws.params import MAX_INTEGER, NoParams, invalid
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession, milliseconds
 from openclaw_twisted.ws.session_target import find_session
 from openclaw_twisted.ws.since import Since4
@@ -46,7 +46,7 @@ MAX_PREVIEW_ITEMS = 50
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Key = Annotated[str, Meta(min_length=1, max_length=512)]
-_Count = Annotated[int, Meta(ge=1)]
+_Count = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
 class ListParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -57,7 +57,7 @@ class ListParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """
 
     limit: _Count = 100
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 0
     active_minutes: _Count | None = None
     agent_id: _Text | None = None
     search: str | None = None

@@ -115,6 +115,7 @@ class SendTests(SendCase):
             ({"agentId": "x"}, 'unknown agent id "x"'),
             ({"thinking": "very"}, "at /thinking: "),
             ({"timeoutMs": -1}, "at /timeoutMs: "),
+            ({"timeoutMs": 10**400}, "at /timeoutMs: "),
             ({"foo": 1}, "at root: unexpected property 'foo'"),
         ]
         for params, problem in bad:

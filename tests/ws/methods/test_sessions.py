@@ -145,6 +145,11 @@ class ListTests(SessionsTestCase):
 
     def test_bad_params(self) -> None:
         self.assertIn("at /limit", self.problem("sessions.list", limit=0))
+        for number in (2**53, 2**63, 10**400):
+            for params in ({"limit": number}, {"offset": number}, {"activeMinutes": number}):
+                given: dict[str, Any] = {**params}
+                self.assertIn(f"at /{next(iter(params))}", self.problem("sessions.list", **given))
+        self.assertEqual(self.call("sessions.list", offset=2**53 - 1, activeMinutes=2**53 - 1)["count"], 0)
         self.assertIn("unexpected property 'foo'", self.problem("sessions.list", foo=1))
 
 
