@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -269,6 +270,27 @@ def _way_out(settings: Settings, findings: Findings) -> None:
         )
 
 
+def _file_names(settings: Settings, findings: Findings) -> None:
+    tls = settings.gateway.tls
+    named = {
+        "gateway.tls.certPath": tls.cert_path,
+        "gateway.tls.keyPath": tls.key_path,
+        "logging.file": settings.logging.file,
+        "models.local.path": settings.models.local.path,
+    }
+    for key, name in named.items():
+        if name is not None and not _is_file_name(name):
+            findings.refuse(key, "cannot be a file's name; write a path, which may begin with ~/")
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        Path(text).expanduser()
+    except RuntimeError:  # the home directory of somebody whom this machine does not know
+        return False
+    return "\0" not in text
+
+
 _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _one_secret,
     _password_present,
@@ -279,6 +301,7 @@ _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _origins,
     _hosts,
     _tls_files,
+    _file_names,
     _one_default_agent,
     _addresses,
     _headers,

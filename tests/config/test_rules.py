@@ -128,6 +128,15 @@ class PlaceTests(ParseCase):
             "{gateway: {bind: 'custom', customBindHost: 'box'}}", "gateway.customBindHost", "IP address"
         )
 
+    def test_files_have_names(self) -> None:
+        for key in ("gateway.tls.certPath", "gateway.tls.keyPath", "logging.file"):
+            for name in ("~nobody-of-this-name/x.log", "x\\0.log"):
+                self.problem(written(key, f"'{name}'"), key, "which may begin with ~/")
+        for name in ("~/x.log", "logs/x~.log", "/var/log/x.log"):
+            self.assertEqual(self.settings(written("logging.file", f"'{name}'")).logging.file, name)
+        local = "{models: {providers: {local: {path: '~nobody-of-this-name/x'}}}}"
+        self.problem(local, "models.providers.local.path", "which may begin with ~/")
+
     def test_origins_are_origins(self) -> None:
         key = "gateway.http.endpoints.chatCompletions.allowedOrigins"
         for wrong in (
