@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
-from openclaw_twisted.auth.addresses import ClientAddress, client_address
+from openclaw_twisted.auth.addresses import ClientAddress, client_address, parse_authority
 from openclaw_twisted.auth.credentials import from_headers
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.auth.gate import Identity
@@ -39,6 +39,7 @@ MAX_DISCARDED_BYTES = 64 * 1024
 # Encoded dots, slashes (outside model ids), backslashes and NULs, doubled slashes: forms that two
 # readers of one path could read differently.
 _AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 PREFLIGHT_SECONDS = 600
 # Paths without arguments are matched once; they are few, but for those that only differ in their encoding.
 REMEMBERED_PATHS = 256
@@ -148,11 +149,13 @@ class Admission:
         if known is not None:
             return known, {}
         route, arguments = self._match_anew(head, path)
-        if not arguments and len(self._plain_paths) < REMEMBERED_PATHS:
+        if not arguments and path.startswith(b"/") and len(self._plain_paths) < REMEMBERED_PATHS:
             self._plain_paths[head.method, path] = route
         return route, arguments
 
     def _match_anew(self, head: Head, path: bytes) -> tuple[Route, Mapping[str, str]]:
+        if not path.startswith(b"/"):
+            path = _without_host(path, head.headers)
         in_model_id = path.startswith(_MODEL_PATH)
         if _AMBIGUOUS.search(path) or (b"%2f" in path.lower() and not in_model_id):
             raise InvalidRequestError("The path has an ambiguous form. Send it plain.")
@@ -186,6 +189,22 @@ class Admission:
         encoding = head.headers.getRawHeaders(b"content-encoding")
         if encoding and encoding[-1].strip().lower() != b"identity":
             raise UnsupportedMediaTypeError("Send the body without Content-Encoding.")
+
+
+def _without_host(target: bytes, headers: Headers) -> bytes:
+    """Return the path of a target in the form that proxies are asked in, which servers have to take as well.
+
+    Raises `InvalidRequestError` when it names another host than the Host header, by which we judge.
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    """
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return target
+    named = parse_authority(found["authority"].decode("latin-1"))
+    hosts = [parse_authority(host.decode("latin-1")) for host in headers.getRawHeaders(b"host") or ()]
+    if named is None or hosts != [named]:
+        raise InvalidRequestError("The request's target names another host than its Host header.")
+    return found["path"] or b"/"
 
 
 def _unquote(path: bytes) -> str:

@@ -205,6 +205,29 @@ class Limits(Wire):
             answer = await self.send(request.replace(b"ODD", b"\xe4\xff"))
             self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
 
+    async def test_a_target_may_name_the_host(self) -> None:
+        self.open()
+        for target, status in (
+            ("http://localhost/health", 200),
+            ("HTTP://LOCALHOST/health?x=//", 200),
+            ("https://localhost/v1/models", 200),
+            ("http://localhost", 200),
+            ("http://localhost/nowhere", 404),
+            ("http://localhost//health", 400),
+            ("http://evil.example/health", 400),
+            ("http://localhost:1/health", 400),
+            ("http://[/health", 400),
+            ("ftp://localhost/health", 400),
+            ("*", 404),
+        ):
+            for _ in range(2):  # what is matched may be remembered
+                answer = await self.send(self.head("connection: close", method="GET", path=target))
+                self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()), (target, answer))
+        head = self.head("connection: close", method="GET", path="http://localhost/health")
+        for hosts in (b"host: other", b"host: localhost\r\nhost: localhost"):
+            answer = await self.send(head.replace(b"host: localhost", hosts))
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+
     async def test_strict_transport_security_when_it_is_configured(self) -> None:
         value = "max-age=31536000"
         self.open(settings={"gateway": {"http": {"securityHeaders": {"strictTransportSecurity": value}}}})
