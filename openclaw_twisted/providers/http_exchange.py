@@ -12,6 +12,7 @@ that come when nothing was asked close it.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,12 +29,16 @@ from zope.interface import implementer
 
 from openclaw_twisted.sending import send_now
 
-__all__ = ["BadResponseError", "Exchange", "HttpResponse", "Origin", "RequestHead"]
+__all__ = ["ACKNOWLEDGED_SECONDS", "BadResponseError", "Exchange", "HttpResponse", "Origin", "RequestHead"]
 
 MAX_HEAD_BYTES = 64 * 1024
 # What one read brings has to be kept, raw and parsed, while its reader is slow.
 READ_BYTES = 16 * 1024
 FIRST_FINAL_STATUS = 200
+
+# A way may break while nothing goes over it (a laptop that slept, another network), and nobody tells. What is
+# sent next is never acknowledged, and would be waited for as long as an answer may take.
+ACKNOWLEDGED_SECONDS = 10
 
 _URI = re.compile(rb"[\x21-\x7e]+")
 _DONE = Failure(ResponseDone())
@@ -173,7 +178,7 @@ class Exchange(Protocol):
         self._secure = False
         self._response: HttpResponse | None = None
         self._head_bytes = 0
-        self._head_done = self._message_done = self._held = False
+        self._head_done = self._message_done = self._held = self._kept = False
 
     def connectionMade(self) -> None:  # noqa: N802
         """Take the connection."""
@@ -314,6 +319,9 @@ class Exchange(Protocol):
         self._response = None
         self.flow()
         if self._lasting:
+            if not self._kept:
+                self._kept = True
+                _expect_acknowledgements(self.transport)
             self._reusable(self)
         else:
             self.transport.loseConnection()
@@ -336,3 +344,10 @@ class Exchange(Protocol):
             waiter.errback(ResponseFailed([Failure(error)]))
         elif response is not None:
             response.end(Failure(ResponseFailed([Failure(error)])))
+
+
+def _expect_acknowledgements(transport: Any) -> None:
+    """Have a connection lost when what is sent on it is not acknowledged in time; Linux can do that."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None and isinstance(connection := getattr(transport, "socket", None), socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, option, ACKNOWLEDGED_SECONDS * 1000)

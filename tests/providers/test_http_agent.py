@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted.web.client import URI, ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -28,7 +29,12 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from openclaw_twisted.providers.http_agent import HttpAgent, Ways, _Connections, _Secured
-from openclaw_twisted.providers.http_exchange import MAX_HEAD_BYTES, BadResponseError, RequestHead
+from openclaw_twisted.providers.http_exchange import (
+    ACKNOWLEDGED_SECONDS,
+    MAX_HEAD_BYTES,
+    BadResponseError,
+    RequestHead,
+)
 from openclaw_twisted.providers.tunnel import Proxy
 from openclaw_twisted.testing import real_reactor
 
@@ -43,6 +49,7 @@ class Wire(StringTransport):
     """The server's end of a connection: what it was sent, and what became of it."""
 
     protocol: Any = None
+    socket: Any = None
     aborted = False
 
     def abortConnection(self) -> None:
@@ -318,6 +325,19 @@ class Cancelling(AgentCase):
 
 
 class Keeping(AgentCase):
+    def test_what_is_sent_on_a_kept_connection_has_to_be_acknowledged(self) -> None:
+        """Its way may have broken meanwhile; a new one has just been found to work."""
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is None:
+            raise SkipTest("this system has no such limit")
+        asking = self.ask()
+        wire = self.server.wires[0]
+        with socket.socket() as wire.socket:
+            self.assertEqual(wire.socket.getsockopt(socket.IPPROTO_TCP, option), 0)
+            wire.say(PLAIN)
+            self.read(self.successResultOf(asking))
+            self.assertEqual(wire.socket.getsockopt(socket.IPPROTO_TCP, option), ACKNOWLEDGED_SECONDS * 1000)
+
     def test_a_connection_is_used_again(self) -> None:
         for _ in range(3):
             self.assertEqual(self.exchange().pieces, [b"hi"])
