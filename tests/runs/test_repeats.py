@@ -1,13 +1,15 @@
+import gc
 from collections.abc import Sequence
+from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import TurnRecord
 from openclaw_twisted.errors import InvalidRequestError, UpstreamError
-from openclaw_twisted.events import RunEvent, RunFinished, TextDelta
+from openclaw_twisted.events import Finished, RunEvent, RunFinished, TextDelta
 from openclaw_twisted.providers.scripted import Pause, Step, reply
-from openclaw_twisted.runs.repeats import Repeats
+from openclaw_twisted.runs.repeats import MAX_KEPT_CHARACTERS, Repeats
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.sessions.memory import MemoryStore
 from openclaw_twisted.testing import Collector, MemoryRuns, run_request
@@ -95,6 +97,25 @@ class Joining(SynchronousTestCase):
         for key in "abc":
             self.start(key, reply(key))
         self.assertEqual([bool(self.repeats.find(key, b"digest")) for key in "abc"], [False, True, True])
+
+    def test_the_oldest_are_forgotten_when_they_said_too_much(self) -> None:
+        half = "x" * (MAX_KEPT_CHARACTERS // 2)
+        for key, text in (("a", half), ("b", half), ("c", "x")):
+            self.start(key, [[TextDelta(text)], [Finished("stop", None)]])
+        self.assertEqual([bool(self.repeats.find(key, b"digest")) for key in "abc"], [False, True, True])
+
+    def test_one_that_said_too_much_is_not_kept(self) -> None:
+        self.start("a", reply("ok"))
+        self.start("b", [[TextDelta("x" * (MAX_KEPT_CHARACTERS + 1))], [Finished("stop", None)]])
+        self.start("c", reply("ok"))
+        self.assertEqual([bool(self.repeats.find(key, b"digest")) for key in "abc"], [False, False, True])
+
+    def test_they_are_forgotten_in_time_although_nobody_repeats_anything(self) -> None:
+        run = ref(self.start("k", reply("ok")))
+        self.runs.clock.advance(300)
+        self.start("other", reply("ok"))
+        gc.collect()
+        self.assertIsNone(run())
 
     def test_a_key_that_is_entered_again_belongs_to_its_new_run(self) -> None:
         pause = Pause()
