@@ -6,15 +6,26 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from openclaw_twisted import session_key
+from openclaw_twisted.agents.target import Target
 from openclaw_twisted.config.settings import ChatCompletionsSettings
+from openclaw_twisted.content import text_of
 from openclaw_twisted.http.agent_runs import AgentRuns, Place, end_of
 from openclaw_twisted.http.chat_answer import ChunkEncoder, completion, heading_of
-from openclaw_twisted.http.chat_request import parse
+from openclaw_twisted.http.chat_request import ChatRequest, parse
+from openclaw_twisted.http.conversation import Conversation
 from openclaw_twisted.http.endpoint import Call, Reply
 from openclaw_twisted.http.image_fetch import ImageFetcher
 from openclaw_twisted.http.parts import ContentLimits
 
 __all__ = ["ChatCompletions", "limits_of"]
+
+ERRAND = "### Task:"
+"""How Open WebUI asks for what it wants beside a chat: a title, tags, questions to ask next, words to search.
+
+It asks under the chat's id, without a stream. What it found in documents is put before a question in a stream
+with the same words.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +40,7 @@ class ChatCompletions:
         """Answer whole, or in pieces when the request says `stream`."""
         asked, conversation = await self.runs.read(call, lambda: parse(call.body, self.images.limits))
         target = self.runs.target(call, model=asked.model, user=asked.user)
-        place = Place(session_key=target.session_key, resends=target.resends)
+        place = _place(target, asked, conversation)
         run = await self.runs.run(
             call, target, conversation, images=self.images, placing=lambda: nullcontext(place)
         )
@@ -38,6 +49,15 @@ class ChatCompletions:
             return Reply(body=completion(heading, await end_of(run)), headers=self.runs.headers(run))
         await self.runs.stream(call, run, ChunkEncoder(heading, include_usage=asked.include_usage))
         return None
+
+
+def _place(target: Target, asked: ChatRequest, conversation: Conversation) -> Place:
+    """Return the session that was named, or none for an errand, which belongs to no conversation."""
+    messages = conversation.messages
+    errand = target.resends and not asked.stream and len(messages) == 1
+    if errand and text_of(messages[0]).startswith(ERRAND):
+        return Place(session_key=session_key.stateless(target.agent.id))
+    return Place(session_key=target.session_key, resends=target.resends)
 
 
 def limits_of(settings: ChatCompletionsSettings) -> ContentLimits:

@@ -110,15 +110,33 @@ class Selecting(DoorCase):
         first = [{"role": "user", "content": "France?"}, {"role": "assistant", "content": "Paris"}]
         then = {"role": "user", "content": "Spain?"}
         await self.chat(chat, messages=first[:1])
-        await self.chat(chat, messages=[{"role": "user", "content": "### Task: a title"}])
+        errand = [{"role": "user", "content": "### Task:\nWrite a title"}]
+        aside = (await self.chat(chat, messages=errand)).headers["x-openclaw-session-key"]
+        self.assertTrue(aside.startswith("agent:main:openai:"), aside)
         await self.chat(chat, messages=[*first, then])
         await self.chat({"x-openclaw-session-key": "openwebui-chat:7"}, messages=[then])
         asked = [
             [message.content for message in request.messages if message.role != "system"]
             for request in self.door.runs.provider.requests
         ]
-        self.assertEqual(asked[1:3], [["### Task: a title"], ["France?", "Paris", "Spain?"]])
-        self.assertEqual(len(asked[3]), 7)
+        self.assertEqual(asked[1:3], [["### Task:\nWrite a title"], ["France?", "Paris", "Spain?"]])
+        self.assertEqual(asked[3], ["France?", "Paris", "Spain?", "Madrid", "Spain?"])
+
+    async def test_what_looks_like_an_errand_and_is_none(self) -> None:
+        self.open(*(reply("ok") for _ in range(3)))
+        task = {"role": "user", "content": "### Task:\nRespond to the user query"}
+        chat = {"x-openwebui-chat-id": "7"}
+        answer, events = await self.stream(chat, messages=[task])
+        await events.rest()
+        keys = [answer.headers.getRawHeaders("x-openclaw-session-key")[0]]
+        said = {"role": "assistant", "content": "ok"}
+        keys.append((await self.chat(chat, messages=[task, said, task])).headers["x-openclaw-session-key"])
+        keys.append(
+            (await self.chat({"x-session-id": "7"}, messages=[task])).headers["x-openclaw-session-key"]
+        )
+        self.assertEqual(
+            keys, [f"agent:main:{key}:7" for key in ("openwebui-chat", "openwebui-chat", "session")]
+        )
 
     async def test_what_names_a_conversation_can_be_switched_off(self) -> None:
         self.open_agents(chat_settings(userPolicy="ignore", sessionHeaders=[]))
