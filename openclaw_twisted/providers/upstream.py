@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from hyperlink import EncodedURL
+from OpenSSL.SSL import Error as TlsError
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectError,
@@ -157,6 +159,11 @@ class Upstream:
         if isinstance(reason, TunnelRefusedError):
             key = f"models.providers.{self._name}.request.proxy"
             return UpstreamError(f"{self._name} cannot be reached: {reason.why}. Check {key}.")
+        if isinstance(reason, TlsError | VerificationError):
+            key = f"models.providers.{self._name}.request.tls"
+            return UpstreamError(
+                f"{self._name} is not trusted: {_distrust(reason)}. Check its baseUrl and {key}."
+            )
         if isinstance(reason, ConnectionLost | ConnectionClosed):
             return UpstreamError(f"{self._name} hung up before it answered. Try again.")
         return UpstreamError(f"{self._name} cannot be reached ({type(reason).__name__}). Check its address.")
@@ -167,6 +174,13 @@ def _innermost(error: BaseException) -> BaseException:
     while reasons := getattr(error, "reasons", None):
         error = reasons[0].value
     return error
+
+
+def _distrust(reason: BaseException) -> str:
+    if isinstance(reason, VerificationError):
+        return "its certificate is for another name"
+    told = reason.args[0] if reason.args else None  # a list of (library, function, reason)
+    return ", ".join(words[-1] for words in told) if told and isinstance(told, list) else "it broke off"
 
 
 _fits: type[Sender] = Upstream

@@ -151,7 +151,9 @@ class TransportCase(TestCase):
 class TlsTests(TransportCase):
     async def test_a_server_nobody_vouches_for_hears_nothing(self) -> None:
         self.listen_with_tls()
-        await self.assert_refused(self.https)
+        error = await self.assert_refused(self.https)
+        self.assertIn("certificate verify failed", error.message)
+        self.assertIn("models.providers.mock.request.tls", error.message)
 
     async def test_an_authority_of_ones_own(self) -> None:
         cert = self.listen_with_tls()
@@ -167,7 +169,10 @@ class TlsTests(TransportCase):
         )
         named = ProviderTlsSettings(ca=ca, server_name="api.example.org")
         self.assertEqual(await self.ask(self.https, tls=named), [TextDelta("ok")])
-        await self.assert_refused(self.https, tls=ProviderTlsSettings(ca=ca, server_name="other.example.org"))
+        error = await self.assert_refused(
+            self.https, tls=ProviderTlsSettings(ca=ca, server_name="other.example.org")
+        )
+        self.assertIn("its certificate is for another name", error.message)
 
     async def test_a_certificate_of_ours(self) -> None:
         our_cert, our_key = certificate(self.folder / "ours")
