@@ -1,12 +1,16 @@
 """What can be done to a session between its turns: reset, compact, delete it, change what was chosen for it.
 
 Turns and these changes never interleave: each waits for the session's lane, as a run does. What a reset or
-a deletion would wait for is stopped first.
+a deletion would wait for is stopped first; so both are done to the end, though nobody may wait for that any
+more, and keep the lane for as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from openclaw_twisted.boundaries import (
     SessionBus,
@@ -22,6 +26,8 @@ from openclaw_twisted.runs.run import Run
 from openclaw_twisted.session_key import SessionKey
 
 __all__ = ["Sessions"]
+
+T = TypeVar("T")
 
 
 class Sessions:
@@ -62,20 +68,11 @@ class Sessions:
 
     async def reset(self, key: SessionKey) -> SessionRow:
         """Stop the session's runs and let it start afresh."""
-        self._stop(key, "The session was reset.")
-        async with self._lanes.lane(str(key)):
-            row = await self.store.reset(str(key), self._now())
-        self._announce(key, "reset")
-        return row
+        return await _to_its_end(self._reset(key))
 
     async def delete(self, key: SessionKey) -> bool:
         """Stop the session's runs and delete it; tell whether there was one."""
-        self._stop(key, "The session was deleted.")
-        async with self._lanes.lane(str(key)):
-            there_was = await self.store.delete(str(key))
-        if there_was:
-            self._announce(key, "delete")
-        return there_was
+        return await _to_its_end(self._delete(key))
 
     async def compact(self, key: SessionKey, keep: int) -> int:
         """Take all but the newest `keep` messages out of a session, whole turns at a time; return how many.
@@ -87,6 +84,21 @@ class Sessions:
         if count:
             self._announce(key, "compact")
         return count
+
+    async def _reset(self, key: SessionKey) -> SessionRow:
+        self._stop(key, "The session was reset.")
+        async with self._lanes.lane(str(key)):
+            row = await self.store.reset(str(key), self._now())
+        self._announce(key, "reset")
+        return row
+
+    async def _delete(self, key: SessionKey) -> bool:
+        self._stop(key, "The session was deleted.")
+        async with self._lanes.lane(str(key)):
+            there_was = await self.store.delete(str(key))
+        if there_was:
+            self._announce(key, "delete")
+        return there_was
 
     async def _patch(self, key: SessionKey, patch: SessionPatch, reason: SessionChangeReason) -> SessionRow:
         row = await self.store.patch(str(key), patch, self._now())
@@ -101,3 +113,10 @@ class Sessions:
         self.bus.announce(
             SessionChange(session_key=str(key), agent_id=key.agent_id, reason=reason, at=self._now())
         )
+
+
+def _to_its_end(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+    """Return what comes of some work; cancelling drops that, not the work."""
+    waiter: Deferred[T] = Deferred()
+    Deferred.fromCoroutine(work).addBoth(waiter.callback)
+    return waiter

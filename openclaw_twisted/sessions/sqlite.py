@@ -194,7 +194,10 @@ class SqliteStore:
         return await self._write(partial(session_rows.compact, session_key=session_key, keep=keep, at=at))
 
     async def delete(self, session_key: str) -> bool:
-        """Delete a session with everything in it; tell whether there was one."""
+        """Delete a session with everything in it; tell whether there was one.
+
+        Cancelling leaves what takes further steps; nobody is to use the session meanwhile.
+        """
         return await self._repeat(partial(removal.delete, session_key=session_key)) > 0
 
     async def run(self, run_id: str) -> RunRecord | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.boundaries import SessionPatch
+from openclaw_twisted.boundaries import SessionPatch, SessionRow
 from openclaw_twisted.errors import CancelledRunError, InvalidRequestError
 from openclaw_twisted.events import TextDelta
 from openclaw_twisted.providers.scripted import Pause, reply
@@ -77,6 +77,33 @@ class SessionsTests(SynchronousTestCase):
         self.assertEqual(
             self.successResultOf(Deferred.fromCoroutine(runs.runner.sessions.compact(KEY, 2))), 0
         )
+
+    def test_who_asked_may_go_and_it_is_done_all_the_same(self) -> None:
+        class SlowStore(MemoryStore):
+            waits: Deferred[None] = Deferred()
+
+            async def delete(self, session_key: str) -> bool:
+                await self.waits
+                return await super().delete(session_key)
+
+            async def reset(self, session_key: str, at: float) -> SessionRow:
+                await self.waits
+                return await super().reset(session_key, at)
+
+        for change in ("delete", "reset"):
+            store = SlowStore()
+            store.waits = Deferred()
+            runs = self.begin(reply("old"), reply("new"), store=store)
+            self.start(runs)
+            changing = Deferred.fromCoroutine(getattr(runs.runner.sessions, change)(KEY))
+            changing.cancel()
+            self.failureResultOf(changing, CancelledError)
+            later = self.start(runs, "b")
+            self.assertEqual(later.status, "queued")
+            store.waits.callback(None)
+            self.assertEqual(later.status, "finished")
+            self.assertEqual(self.texts(runs), ["b", "new"])
+            self.assertIn(change, self.reasons)
 
     def test_deleting_stops_and_tells_whether_there_was_one(self) -> None:
         runs = self.begin([Pause()])
