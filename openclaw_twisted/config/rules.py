@@ -232,6 +232,16 @@ def _idle_reset(settings: Settings, findings: Findings) -> None:
         findings.missing("session.reset.idleMinutes", 'is needed by mode "idle"')
 
 
+def _maintenance(settings: Settings, findings: Findings) -> None:
+    maintenance = settings.session.maintenance
+    if maintenance.mode == "enforce" and not maintenance.prune_after_seconds:
+        findings.refuse(
+            "session.maintenance.pruneAfter",
+            '0 would delete every session that is not in use; write a time like "30d", or set mode to '
+            '"warn", which deletes none',
+        )
+
+
 def _store(settings: Settings, findings: Findings) -> None:
     if settings.storage.url is not None:
         findings.refuse(
@@ -307,6 +317,7 @@ _RULES: Final[tuple[Callable[[Settings, Findings], None], ...]] = (
     _headers,
     _transports,
     _idle_reset,
+    _maintenance,
     _store,
     _limited_people,
     _way_out,

@@ -207,6 +207,13 @@ class PlaceTests(ParseCase):
         ):
             self.settings(written("models.providers.p.baseUrl", f"'{right}'"))
 
+    def test_zero_days_are_not_for_ever(self) -> None:
+        path = "session.maintenance"
+        for zero in ("0", "'0d'"):
+            self.problem(written(f"{path}.pruneAfter", zero), f"{path}.pruneAfter", "every session")
+        self.settings(written(path, "{pruneAfter: 0, mode: 'warn'}"))
+        self.settings(written(path, "{pruneAfter: '1s', resetArchiveRetention: 0}"))
+
     def test_headers_have_names(self) -> None:
         for name in ("X Title", "X-Title:", "X-T\u00edtulo", ""):
             headers = f"{{headers: {{'{name}': 'x'}}}}"
