@@ -162,7 +162,7 @@ class Upstream:
         if isinstance(reason, TlsError | VerificationError):
             key = f"models.providers.{self._name}.request.tls"
             return UpstreamError(
-                f"{self._name} is not trusted: {_distrust(reason)}. Check its baseUrl and {key}."
+                f"TLS with {self._name} failed: {_distrust(reason)}. Check its baseUrl and {key}."
             )
         if isinstance(reason, ConnectionLost | ConnectionClosed):
             return UpstreamError(f"{self._name} hung up before it answered. Try again.")
