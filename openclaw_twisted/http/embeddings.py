@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from openclaw_twisted.boundaries import Embedder
 from openclaw_twisted.config.settings import EMBEDDING_KEY
-from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError
+from openclaw_twisted.errors import InvalidRequestError, NotConfiguredError, UpstreamError
 from openclaw_twisted.http.body import MAX_INTEGER, decode
 from openclaw_twisted.http.endpoint import Call, Reply, json_reply
 
@@ -129,4 +129,8 @@ def _inputs(given: str | Sequence[str | int | list[int]]) -> list[str] | list[li
 
 def _base64(vector: Sequence[float]) -> str:
     # OpenAI's clients ask for this by default: 32-bit floats, lowest byte first.
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    try:
+        packed = struct.pack(f"<{len(vector)}f", *vector)
+    except OverflowError:
+        raise UpstreamError("The embedding model gave a number that no 32-bit float can hold.") from None
+    return b64encode(packed).decode()

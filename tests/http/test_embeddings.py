@@ -70,6 +70,12 @@ class Embedding(DoorCase):
         self.assertEqual(struct.unpack("<2f", packed), (3.0, 0.0))
         self.assertEqual(self.asked[0][2]["dimensions"], 2)
 
+    async def test_a_number_that_base64_has_no_room_for(self) -> None:
+        self.upstream.behaviour = lambda call: call.answer(200, b'{"data":[{"embedding":[1e39]}]}')
+        self.assertEqual((await self.vectors(input="abc")).json["data"][0]["embedding"], [1e39])
+        answer = await self.vectors(input="abc", encoding_format="base64")
+        self.assertEqual((answer.status, answer.json["error"]["code"]), (502, "upstream_unavailable"))
+
     async def test_tokens(self) -> None:
         for given, sent in (([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]])):
             self.assertEqual((await self.vectors(input=given)).status, 200)
