@@ -37,7 +37,7 @@ from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.reload import change
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.config.settings import Settings
-from openclaw_twisted.config.watcher import Watcher, look_at
+from openclaw_twisted.config.watcher import Look, Watcher, look_at
 from openclaw_twisted.descriptors import most_connections
 from openclaw_twisted.errors import ConfigError, StorageError
 from openclaw_twisted.http.admission import Admission
@@ -144,6 +144,7 @@ class Gateway(Service):
         self._endpoint = listening.endpoint_for(reactor, settings.gateway)
         self._reloading = DeferredLock()
         self._watcher = Watcher(reactor, self.reload, look=self._look)
+        self._read_as: Look | None = look_at(loaded.watched)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802
         """Join the application, and bring the log that twistd is to use."""
@@ -264,16 +265,21 @@ class Gateway(Service):
         if self._load is None or self._settings.gateway.reload.mode == "off":
             self._watcher.stop()
         else:
-            self._watcher.watch(self._wiring.loaded.watched)
+            self._watcher.watch(self._wiring.loaded.watched, self._read_as)
 
     def _look(self, files: tuple[Path, ...]) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), look_at, files)
 
     async def _read_again(self) -> None:
         """Read the configuration and apply what can be applied; one that cannot be used changes nothing."""
-        assert self._load is not None
+        load, files = self._load, self._wiring.loaded.watched
+        assert load is not None
+
+        def read() -> tuple[Look, Loaded]:
+            return look_at(files), load()  # in this order: what is changed meanwhile is to be read again
+
         try:
-            loaded = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._load)
+            read_as, loaded = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read)
             changed = change(self._settings, loaded.settings)
             going_on = dataclasses.replace(loaded, settings=changed.settings)
             wiring = Wiring(going_on, self._lasting, before=self._wiring)
@@ -287,6 +293,7 @@ class Gateway(Service):
         if changed.waiting:
             keys = ", ".join(changed.waiting)
             self._log.warn("a restart is needed for {keys}; until then the old values hold", keys=keys)
+        self._read_as = read_as if loaded.watched == files else None
         self._switch(wiring, http)
         keys = ", ".join(changed.applied) or "no change"
         self._log.info("the configuration was read again: {keys}", keys=keys)

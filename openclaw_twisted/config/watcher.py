@@ -41,10 +41,13 @@ class Watcher:
         self._looking = LoopingCall(self._look_once)
         self._looking.clock = clock
 
-    def watch(self, files: Iterable[Path]) -> None:
-        """Watch these files from now on; what they are like at the first look is what is known."""
+    def watch(self, files: Iterable[Path], known: Look | None = None) -> None:
+        """Watch these files from now on; `known` is what they were like before they were read.
+
+        Without that it is what they are like at the first look.
+        """
         self._files = tuple(files)
-        self._known = self._latest = None
+        self._known, self._latest = known, None
         if not self._looking.running:
             self._looking.start(self._every_seconds)
 

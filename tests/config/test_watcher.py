@@ -101,6 +101,16 @@ class Watching(SynchronousTestCase):
         self.looks(3)
         self.assertEqual(self.changes, 2)
 
+    def test_a_change_between_reading_and_watching_is_not_missed(self) -> None:
+        known = look_at((self.path,))
+        self.write("{a: 1}")
+        self.watcher.watch([self.path], known)
+        self.looks(3)
+        self.assertEqual(self.changes, 1)
+        self.watcher.watch([self.path], look_at((self.path,)))
+        self.looks(3)
+        self.assertEqual(self.changes, 1)
+
     def test_it_stops(self) -> None:
         self.watcher.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

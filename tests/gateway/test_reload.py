@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
+from openclaw_twisted.config.file import load
+from openclaw_twisted.config.parse import Loaded
+from openclaw_twisted.config.watcher import look_at
+from openclaw_twisted.service import Gateway
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor, stream_of
 from tests.gateway.process import TOKEN, Said, configuration, free_port
 from tests.ws.rig import connect_params
 from tests.ws.socket_client import connect_client
 
+CONFIG = "{gateway: {auth: {token: 'a-long-token-for-tests-only'}}, models: {mode: 'replace'}}"
 OTHER_TOKEN = "another-token-for-tests"
 RELOADS = 20
 
@@ -140,3 +146,33 @@ class Reloading(TestCase):
         self.write()
         await self.gateway.says("read again", 2)
         self.assertEqual((await self.ask())[1]["choices"][0]["message"]["content"], "from noticed")
+
+
+class Meanwhile(TestCase):
+    """What changes while the configuration is read is to be read again."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp()).absolute()
+        self.home.mkdir(parents=True)
+
+    async def test_it_is_not_taken_for_known(self) -> None:
+        home, path = self.home, self.home / "openclaw.json"
+        path.write_text(CONFIG)
+        path.chmod(0o600)
+
+        def read() -> Loaded:
+            loaded = load(path, {}, home)
+            path.write_text(path.read_text() + "\n")  # as an editor that saves twice
+            return loaded
+
+        gateway = Gateway(
+            real_reactor(), read(), state_dir=home, home=home, out=StringIO(), leave=self.fail, load=read
+        )
+        self.addCleanup(gateway._watcher.stop)
+        files = gateway._wiring.loaded.watched
+        known = look_at(files)
+        await gateway.reload()
+        self.assertEqual(gateway._watcher._known, known)
+        self.assertNotEqual(look_at(files), known)
