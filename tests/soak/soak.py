@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater, react
@@ -99,6 +99,7 @@ class _Crowd:
         self._reactor = reactor
         self._port = port
         self._chance = random.Random(1)  # noqa: S311 - what is done next, not a secret
+        self._breaking = DeferredLock()
         self._pool = HTTPConnectionPool(reactor)
         self._client = HTTPClient(Agent(reactor, pool=self._pool))
         self._jobs: tuple[tuple[Callable[[str], Awaitable[object]], int], ...] = (
@@ -164,7 +165,10 @@ class _Crowd:
         await self._post("refuse", 400, key=key)
 
     async def _broken(self, key: str) -> None:
-        text = await self._post("break off", 200, key=key, stream=True)
+        # One at a time, behind an answer: a provider that fails five times in a row is not asked for a while.
+        async with self._breaking:
+            await self._post("hi", 200, key=key)
+            text = await self._post("break off", 200, key=key, stream=True)
         assert '"error"' in text, text
 
     async def _nonsense(self, _key: str) -> None:
@@ -186,8 +190,8 @@ class _Crowd:
         client.say(
             "2", "agent", message="hi", sessionKey=key, idempotencyKey=f"{key}-{self._chance.random()}"
         )
-        while (await client.heard.get()).get("payload", {}).get("status") != "ok":
-            pass
+        while (frame := await client.heard.get()).get("payload", {}).get("status") != "ok":
+            assert frame.get("ok", True), frame
         if self._chance.random() < 0.5:
             client.transport.abortConnection()
         else:
