@@ -205,17 +205,21 @@ def _authority(host: str, port: int) -> bytes:
     return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
 
 
-@implementer(IStreamClientEndpoint)
-class _Named:
-    """An endpoint that looks a name up first, within the time for a connection and until nobody wants it.
-
-    Twisted's own does not limit the time of that, and takes a look-up that is cancelled for one that failed.
-    """
+class _InTime:
+    """An endpoint that gives another one so many seconds for what that has no limit for."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, *, seconds: float) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._seconds = seconds
+
+
+@implementer(IStreamClientEndpoint)
+class _Named(_InTime):
+    """An endpoint that looks a name up first, within the time for a connection and until nobody wants it.
+
+    Twisted's own does not limit the time of that, and takes a look-up that is cancelled for one that failed.
+    """
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803 - the interface's name
         connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
@@ -235,13 +239,8 @@ class _Named:
 
 
 @implementer(IStreamClientEndpoint)
-class _Secured:
+class _Secured(_InTime):
     """An endpoint that has connected when TLS stands, which gets as much time as the connection before it."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, *, seconds: float) -> None:
-        self._endpoint = endpoint
-        self._clock = clock
-        self._seconds = seconds
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803 - the interface's name
         connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
