@@ -12,15 +12,12 @@ import time
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from threading import Thread
 from typing import Any, TextIO
 
 from twisted.application.service import IService
-from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.threadpool import ThreadPool
 
 from openclaw_twisted import __version__
 from openclaw_twisted.config.file import load, state_dir
@@ -29,11 +26,11 @@ from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.errors import ConfigError, Problem
 from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.observer import Journal
+from openclaw_twisted.name_lookups import look_names_up_apart
 from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
 __all__ = ["Options", "makeService"]
 
-NAME_THREADS = 10
 BINDS = ("auto", "loopback", "lan", "tailnet", "custom")
 
 _log = Logger()
@@ -80,7 +77,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
 
     _use_monotonic_time(reactor)
-    _look_names_up_apart(reactor)
+    look_names_up_apart(reactor)
     os.umask(0o077)  # for what twistd makes, too: its log and its pid file; --umask wins over this
     environ = dict(os.environ)  # noqa: TID251 - likewise
     if options["state-dir"] is not None:
@@ -189,25 +186,6 @@ def _use_monotonic_time(reactor: Any) -> None:
     # Twisted's timers follow the wall clock (https://github.com/twisted/twisted/issues/2424): a clock that is
     # set forward would fire every timeout at once, one set back would stop them all.
     reactor.seconds = time.monotonic
-
-
-class _NameThread(Thread):
-    """One that the end of the process does not wait for."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, daemon=True, **kwargs)
-
-
-class _NameThreads(ThreadPool):
-    threadFactory = _NameThread  # noqa: N815 - Twisted's name
-
-
-def _look_names_up_apart(reactor: Any) -> None:
-    # A name server that does not answer holds a thread for many seconds. The reactor's few threads have other
-    # work: without one no agent's prompt is read, and no agent answers.
-    threads = _NameThreads(0, NAME_THREADS, "names")
-    threads.start()
-    reactor.installNameResolver(GAIResolver(reactor, lambda: threads))
 
 
 def _leave_with(reactor: Any) -> Any:
