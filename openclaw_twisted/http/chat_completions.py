@@ -20,11 +20,17 @@ from openclaw_twisted.http.parts import ContentLimits
 
 __all__ = ["ChatCompletions", "limits_of"]
 
-ERRAND = "### Task:"
+ERRANDS = ("### Task:", "Your task is to reflect the speaker's likely facial expression")
 """How Open WebUI asks for what it wants beside a chat: a title, tags, questions to ask next, words to search.
 
 It asks under the chat's id, without a stream. What it found in documents is put before a question in a stream
-with the same words.
+with the first of these words.
+"""
+
+ERRANDS_BY_INSTRUCTION = ("Available Tools: ", "You are Open WebUI's private memory reviewer")
+"""How it asks which of its own tools to use, and what to remember: the message has no words of its own.
+
+A system prompt that its users gave the model stands before these.
 """
 
 
@@ -53,11 +59,18 @@ class ChatCompletions:
 
 def _place(target: Target, asked: ChatRequest, conversation: Conversation) -> Place:
     """Return the session that was named, or none for an errand, which belongs to no conversation."""
-    messages = conversation.messages
-    errand = target.resends and not asked.stream and len(messages) == 1
-    if errand and text_of(messages[0]).startswith(ERRAND):
+    if target.resends and not asked.stream and _is_errand(conversation):
         return Place(session_key=session_key.stateless(target.agent.id))
     return Place(session_key=target.session_key, resends=target.resends)
+
+
+def _is_errand(conversation: Conversation) -> bool:
+    if len(conversation.messages) != 1:
+        return False
+    if text_of(conversation.messages[0]).startswith(ERRANDS):
+        return True
+    lines = (line for text in conversation.instructions for line in text.splitlines())
+    return any(line.startswith(ERRANDS_BY_INSTRUCTION) for line in lines)
 
 
 def limits_of(settings: ChatCompletionsSettings) -> ContentLimits:

@@ -122,8 +122,28 @@ class Selecting(DoorCase):
         self.assertEqual(asked[1:3], [["### Task:\nWrite a title"], ["France?", "Paris", "Spain?"]])
         self.assertEqual(asked[3], ["France?", "Paris", "Spain?", "Madrid", "Spain?"])
 
+    async def test_every_errand_of_open_webui(self) -> None:
+        tools = "Available Tools: [{}]\n\nYour task is to choose and return the correct tool(s)"
+        reviewer = "You are Open WebUI's private memory reviewer. Return only valid JSON."
+        face = "Your task is to reflect the speaker's likely facial expression through a fitting emoji."
+        errands = [
+            *((tools, question) for question in ("Query: Rain?", 'History:\nUSER: """a"""\nQuery: Rain?')),
+            (f"Speak like a pirate.\n{tools}", "Query: Rain?"),
+            (reviewer, "Review the completed conversation turn."),
+            (None, face),
+        ]
+        self.open(*(reply("ok") for _ in errands))
+        for instruction, question in errands:
+            messages = [{"role": "user", "content": question}]
+            if instruction is not None:
+                messages.insert(0, {"role": "system", "content": instruction})
+            key = (await self.chat({"x-openwebui-chat-id": "7"}, messages=messages)).headers[
+                "x-openclaw-session-key"
+            ]
+            self.assertTrue(key.startswith("agent:main:openai:"), (instruction, question, key))
+
     async def test_what_looks_like_an_errand_and_is_none(self) -> None:
-        self.open(*(reply("ok") for _ in range(3)))
+        self.open(*(reply("ok") for _ in range(4)))
         task = {"role": "user", "content": "### Task:\nRespond to the user query"}
         chat = {"x-openwebui-chat-id": "7"}
         answer, events = await self.stream(chat, messages=[task])
@@ -134,9 +154,10 @@ class Selecting(DoorCase):
         keys.append(
             (await self.chat({"x-session-id": "7"}, messages=[task])).headers["x-openclaw-session-key"]
         )
-        self.assertEqual(
-            keys, [f"agent:main:{key}:7" for key in ("openwebui-chat", "openwebui-chat", "session")]
-        )
+        told = [{"role": "system", "content": "Name the Available Tools: none."}, said | {"role": "user"}]
+        keys.append((await self.chat(chat, messages=told)).headers["x-openclaw-session-key"])
+        clients = ("openwebui-chat", "openwebui-chat", "session", "openwebui-chat")
+        self.assertEqual(keys, [f"agent:main:{client}:7" for client in clients])
 
     async def test_what_names_a_conversation_can_be_switched_off(self) -> None:
         self.open_agents(chat_settings(userPolicy="ignore", sessionHeaders=[]))
