@@ -136,7 +136,10 @@ class ChatCompletionsSettings(Struct, frozen=True, kw_only=True, rename="camel")
         tuple[str, ...], Meta(description="Client headers that name a conversation, first match wins.")
     ] = ("x-openwebui-chat-id", "x-session-id")
     keep_alive_seconds: Annotated[
-        SecondsOrOff, Meta(description="Send an SSE comment after this much silence; 0 sends none.")
+        SecondsOrOff,
+        Meta(
+            description="Send an SSE comment after this much silence; 0 leaves all comments out of streams."
+        ),
     ] = 15.0
     max_body_bytes: Annotated[Bytes, Meta(description="The largest request body.")] = 20_971_520
     max_image_parts: Annotated[CountOrNone, Meta(description="The most images in one request.")] = 8

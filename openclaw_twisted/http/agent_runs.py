@@ -76,6 +76,11 @@ class AgentRuns:
         self._repeats = repeats
         self._recall = Recall(runner.sessions.store, clock, keep_seconds=settings.limits.idempotency_seconds)
 
+    @property
+    def comments(self) -> bool:
+        """Whether streams hold comments, which some clients take for events and stumble over."""
+        return self._settings.http.endpoints.chat_completions.keep_alive_seconds > 0
+
     async def read(self, call: Call, parse: Callable[[], T]) -> T:
         """Return what `parse` makes of a call and its body; raises what it raises.
 

@@ -177,11 +177,12 @@ def completion(heading: Heading, finished: RunFinished) -> bytes:
 
 
 class ChunkEncoder:
-    """Run events as chat completion chunks."""
+    """Run events as chat completion chunks; `comments` says whether other lines may be among them."""
 
-    __slots__ = ("_after_text", "_before_text", "_heading", "_include_usage")
+    __slots__ = ("_after_text", "_before_text", "_comments", "_heading", "_include_usage")
 
-    def __init__(self, heading: Heading, *, include_usage: bool) -> None:
+    def __init__(self, heading: Heading, *, include_usage: bool, comments: bool = True) -> None:
+        self._comments = comments
         self._heading = heading
         self._include_usage = include_usage
         # Pieces of text differ in the text alone, so the rest is encoded once. Nobody's name for a model can
@@ -208,7 +209,7 @@ class ChunkEncoder:
             case RunFailed():
                 return encode(error_body(event.error)) + DONE
             case ModelAnswering():
-                return model_used(event)
+                return model_used(event) if self._comments else b""
             case _:
                 return b""
 

@@ -53,7 +53,8 @@ class ChatCompletions:
         heading = heading_of(run.request.run_id, self.now(), target.model_echo, legacy=asked.legacy)
         if not asked.stream:
             return Reply(body=completion(heading, await end_of(run)), headers=self.runs.headers(run))
-        await self.runs.stream(call, run, ChunkEncoder(heading, include_usage=asked.include_usage))
+        encoder = ChunkEncoder(heading, include_usage=asked.include_usage, comments=self.runs.comments)
+        await self.runs.stream(call, run, encoder)
         return None
 
 

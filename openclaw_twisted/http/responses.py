@@ -46,7 +46,7 @@ class Responses:
         if not asked.stream:
             await end_of(run)
             return Reply(body=whole_response(response, run), headers=self.runs.headers(run))
-        await self.runs.stream(call, run, ResponseEncoder(response))
+        await self.runs.stream(call, run, ResponseEncoder(response, comments=self.runs.comments))
         return None
 
     async def _resolved(self, asked: ResponsesRequest) -> ResponsesRequest:

@@ -159,9 +159,10 @@ class ResponseProgress:
 
 
 class ResponseEncoder:
-    """Run events as the events of a response."""
+    """Run events as the events of a response; `comments` says whether other lines may be among them."""
 
-    def __init__(self, response: ResponseOut) -> None:
+    def __init__(self, response: ResponseOut, *, comments: bool = True) -> None:
+        self._comments = comments
         self._progress = ResponseProgress(response)
 
     def opening(self) -> bytes:
@@ -173,7 +174,7 @@ class ResponseEncoder:
         written = b"".join(map(_encoded, self._progress.take(event)))
         match event:
             case ModelAnswering():
-                return model_used(event) + written
+                return model_used(event) + written if self._comments else written
             case RunFinished() | RunFailed():
                 return written + DONE
             case _:

@@ -57,6 +57,7 @@ class TroubleCase(DoorCase):
         fallback: str | None = None,
         patience_seconds: float = 5,
         max_concurrent: int | None = None,
+        keep_alive_seconds: float = 15,
     ) -> None:
         def provider(url: str) -> ProviderSettings:
             return ProviderSettings(
@@ -76,7 +77,9 @@ class TroubleCase(DoorCase):
         configured = Configured(real_reactor(), providers)
         self.addCleanup(lambda: Deferred.fromCoroutine(configured.close()))
         failover = Failover(Catalog(configured.providers), real_reactor(), retry_seconds=0.01)
-        self.open(settings={"agents": {"defaults": {"model": model}}}, provider=failover)
+        endpoints = {"chatCompletions": {"keepAliveSeconds": keep_alive_seconds}}
+        settings = {"agents": {"defaults": {"model": model}}, "gateway": {"http": {"endpoints": endpoints}}}
+        self.open(settings=settings, provider=failover)
 
 
 class BeforeTheFirstByte(TroubleCase):
@@ -193,6 +196,18 @@ class BeforeTheFirstByte(TroubleCase):
         _, events = await self.stream()
         self.assertNotIn("x-openclaw", "".join(await events.rest()))
         self.assertEqual((await self.chat()).headers["x-openclaw-model-used"], "mock/m")
+
+    async def test_no_comments_for_those_who_cannot_read_them(self) -> None:
+        spare = FakeUpstream(answer_ok)
+        spare.listen(real_reactor())
+        self.addCleanup(lambda: Deferred.fromCoroutine(spare.stop()))
+        self.open_door(fallback=spare.base_url, keep_alive_seconds=0)
+        self.upstream.behaviour = status(401)
+        for ask in (self.stream, self.respond_stream):
+            _, events = await ask()
+            heard = await events.rest()
+            self.assertEqual([event for event in heard if event.startswith(":")], [])
+            self.assertEqual(heard[-1], "data: [DONE]")
 
     async def test_more_than_a_provider_takes_at_a_time_is_told_at_once(self) -> None:
         self.open_door(max_concurrent=1)
