@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -11,6 +11,7 @@ from openclaw_twisted.config.secret import Secret
 
 __all__ = [
     "EMBEDDING_KEY",
+    "SPOKEN_APIS",
     "CompatSettings",
     "CostSettings",
     "LocalModelSettings",
@@ -40,7 +41,10 @@ ProviderApi = Literal[
     "ollama",
     "pi-messages",
 ]
-"""The APIs that OpenClaw's files name; which of them are spoken is the provider catalog's matter."""
+"""The APIs that OpenClaw's files name."""
+
+SPOKEN_APIS: Final[tuple[ProviderApi, ...]] = ("openai-completions", "anthropic-messages")
+"""Those of them that models can be asked through."""
 
 
 class CostSettings(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -1,6 +1,6 @@
 """Text and environment to `Settings`, or every problem that was found, each with its path.
 
-text --syntax--> tree --substitution--> older_shapes --> builder --> rules --> Settings
+text --syntax--> tree --substitution--> older_shapes --> known_providers --> builder --> rules --> Settings
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from openclaw_twisted.config import older_shapes, rules, syntax
+from openclaw_twisted.config import known_providers, older_shapes, rules, syntax
 from openclaw_twisted.config.builder import Builder
 from openclaw_twisted.config.findings import Findings
 from openclaw_twisted.config.secret import Secret
@@ -79,6 +79,7 @@ def settle(
     environ = _with_variables(tree, environ)
     tree = substitute(tree, environ, findings)
     older_shapes.normalise(tree, findings)
+    known_providers.supply(tree, environ)
     _from_environment(tree, environ, findings)
     for path, value in overrides.items():
         _place(tree, path, value)

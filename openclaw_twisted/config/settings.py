@@ -39,6 +39,7 @@ from openclaw_twisted.config.gateway_settings import (
 )
 from openclaw_twisted.config.model_settings import (
     EMBEDDING_KEY,
+    SPOKEN_APIS,
     CompatSettings,
     CostSettings,
     LocalModelSettings,
@@ -55,6 +56,7 @@ from openclaw_twisted.config.secret_settings import SecretProviderSettings, Secr
 
 __all__ = [
     "EMBEDDING_KEY",
+    "SPOKEN_APIS",
     "AgentDefaults",
     "AgentSettings",
     "AgentsSettings",

@@ -15,7 +15,7 @@ from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import Batches, Embedder, ModelRequest, Provider, Sampling, Taker
 from openclaw_twisted.config.sampling import with_defaults
 from openclaw_twisted.config.secret import Secret
-from openclaw_twisted.config.settings import EMBEDDING_KEY, ModelSettings, ProviderSettings
+from openclaw_twisted.config.settings import EMBEDDING_KEY, SPOKEN_APIS, ModelSettings, ProviderSettings
 from openclaw_twisted.errors import ConfigError, NoProviderError, Problem
 from openclaw_twisted.providers.access import Access, Credential, Outcome, origin_of
 from openclaw_twisted.providers.answer import Timeouts
@@ -30,8 +30,7 @@ from openclaw_twisted.providers.upstream import Upstream, make_agent
 
 __all__ = ["Configured", "timeouts_of"]
 
-OPENAI = "openai-completions"
-ANTHROPIC = "anthropic-messages"
+OPENAI, ANTHROPIC = SPOKEN_APIS
 PATIENCE_SECONDS = 120.0
 
 _Carrier = Literal["authorization", "x-api-key"] | None

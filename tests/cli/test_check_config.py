@@ -48,7 +48,7 @@ class CheckConfigTests(CommandTestCase):
         said = self.succeed("check-config")
         self.assertIn("agents    a, b (default)\n", said)
         self.assertIn("model     x/y\n", said)
-        self.assertRegex(said, r"Warnings:\n  - .*channels")
+        self.assertRegex(said, r"Warnings:\n(?:  - .*\n)*  - .*channels")
 
     def test_json_when_it_holds(self) -> None:
         path = self.configure('{gateway: {port: 1234, auth: {token: "%s"}}, channels: {}}' % SECRET)  # noqa: UP031

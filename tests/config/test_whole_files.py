@@ -21,7 +21,7 @@ class RealFileTests(ParseCase):
 
     def test_the_list_shape_of_spring_2026(self) -> None:
         text = (DATA / "openclaw-2026.3.json5").read_text(encoding="utf-8")
-        loaded = self.loaded(text, {"TELEGRAM_BOT_TOKEN": "t"})
+        loaded = self.loaded(text, {"TELEGRAM_BOT_TOKEN": "t", "ANTHROPIC_API_KEY": "sk-ant"})
         read = loaded.settings
         self.assertEqual([*read.agents.entries], ["main", "work", "notes"])
         self.assertTrue(read.agents.entries["main"].default)
@@ -31,6 +31,7 @@ class RealFileTests(ParseCase):
         )
         self.assertEqual(read.models.providers["local"].base_url, "http://127.0.0.1:8000/v1")
         self.assertEqual(read.models.providers["openrouter"].api_key, Secret("sk-or-v1-household"))
+        self.assertEqual(read.models.providers["anthropic"].api_key, Secret("sk-ant"))
         self.assertEqual(read.models.providers["lmstudio"].models[0].compat.max_tokens_field, "max_tokens")
         self.assertEqual(read.gateway.http.endpoints.chat_completions.max_body_bytes, 20_000_000)
         self.assertEqual(read.session.reset.mode, "daily")
