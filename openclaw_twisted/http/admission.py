@@ -36,9 +36,9 @@ __all__ = ["Admission", "Admitted", "Head"]
 # Bodies that no endpoint reads are thrown away up to this size; above it the connection is closed.
 MAX_DISCARDED_BYTES = 64 * 1024
 
-# Encoded dots, slashes (outside model ids), backslashes and NULs, doubled slashes: forms that two
-# readers of one path could read differently.
-_AMBIGUOUS = re.compile(rb"//|%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
+# Encoded dots, backslashes and NULs: forms that two readers of one path could read differently, as they
+# could doubled slashes, and encoded ones outside model ids.
+_AMBIGUOUS = re.compile(rb"%5c|\\|%00|%2e|/\.\.?(?:/|$)|%(?![0-9a-f]{2})", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 PREFLIGHT_SECONDS = 600
 # Paths without arguments are matched once; they are few, but for those that only differ in their encoding.
@@ -157,6 +157,10 @@ class Admission:
         if not path.startswith(b"/"):
             path = _without_host(path, head.headers)
         in_model_id = path.startswith(_MODEL_PATH)
+        if b"//" in path:
+            raise InvalidRequestError(
+                "The path has two slashes in a row. Write the base URL of your client without one at its end."
+            )
         if _AMBIGUOUS.search(path) or (b"%2f" in path.lower() and not in_model_id):
             raise InvalidRequestError("The path has an ambiguous form. Send it plain.")
         try:
@@ -172,7 +176,10 @@ class Admission:
             ) from None
         except HTTPException as error:
             assert error.code == HTTPStatus.NOT_FOUND  # no route of ours redirects
-            raise NotFoundError("There is nothing at this address.") from None
+            raise NotFoundError(
+                "There is nothing at this address. The base URL of OpenAI's clients ends in /v1 here, "
+                "without a slash or an endpoint behind it."
+            ) from None
         route = self._routes[name]
         if route.disabled_because is not None:
             raise NotFoundError(route.disabled_because)

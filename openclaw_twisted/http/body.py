@@ -21,6 +21,10 @@ _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
+# Editors and shells of Windows begin a file with it, and readers may pass over it:
+# https://www.rfc-editor.org/rfc/rfc8259#section-8.1
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 MAX_REREAD_BYTES = 256 * 1024
 MAX_DEPTH = 100
 
@@ -41,10 +45,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, withi
     except msgspec.ValidationError as error:
         raise _wrong_value(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        mended = without_halves(bytes(body))
+        text = bytes(body)
+        mended = text[3:] if text.startswith(_BYTE_ORDER_MARK) else without_halves(text)
         if mended is not None:
             return decode(decoder, mended, within=within)
-        raise InvalidRequestError("The request body is not valid JSON. Send one JSON object.") from None
+        raise _unreadable(text) from None
 
 
 def check_depth(value: Any, param: str) -> None:
@@ -56,6 +61,14 @@ def check_depth(value: Any, param: str) -> None:
         if not level:
             return
     raise InvalidRequestError(f"{param} is nested more than {MAX_DEPTH} levels deep.", param=param)
+
+
+def _unreadable(text: bytes) -> InvalidRequestError:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return InvalidRequestError("The request body is not in UTF-8. Send the JSON in that encoding.")
+    return InvalidRequestError("The request body is not valid JSON. Send one JSON object.")
 
 
 def _whole(value: Any) -> Any:

@@ -306,6 +306,17 @@ class Order(DoorCase):
             self.assertEqual(answer.status, 400, path)
         self.assertEqual((await self.ask("GET", "/%ff")).status, 400)
 
+    async def test_a_wrong_base_url_is_told_the_right_one(self) -> None:
+        self.open()
+        for path, said in (
+            ("/v1//chat/completions", "slash"),
+            ("/chat/completions", "/v1"),
+            ("/v1/v1/chat/completions", "/v1"),
+        ):
+            answer = await self.ask("POST", path, body={})
+            self.assertIn("base URL", answer.error["message"], path)
+            self.assertIn(said, answer.error["message"], path)
+
     async def test_a_sane_request_id_is_given_back(self) -> None:
         self.open()
         answer = await self.ask("GET", "/health", headers={"x-request-id": "abc-123"})
