@@ -17,7 +17,7 @@ __all__ = ["LogFile", "daily"]
 
 KEEP_DAYS = 14
 SECONDS_PER_DAY = 86_400
-_PATTERN = "openclaw-*.log*"
+_DAILY = "openclaw-????-??-??.log*"
 # Without waiting: a pipe that nobody reads is not to hold up everything.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -31,7 +31,7 @@ class LogFile:
     """Appends lines; `name` gives the file for a time in seconds since the epoch.
 
     A file that reaches `max_bytes` becomes `<name>.1`, in the place of an older one; a device or a pipe never
-    does. Files are readable by their owner alone.
+    does, and one that cannot be renamed goes on. Files are readable by their owner alone.
     """
 
     def __init__(
@@ -39,10 +39,15 @@ class LogFile:
         name: Callable[[float], Path],
         *,
         max_bytes: int,
+        tidy: bool = False,
         trouble: Callable[[Path, OSError], object] = lambda _path, _error: None,
     ) -> None:
-        """`trouble` hears of the first line that cannot be written, each time."""
+        """With `tidy` a file's folder is ours, and what `daily` has named there is deleted when it is old.
+
+        `trouble` hears of the first line that cannot be written, each time.
+        """
         self._name = name
+        self._tidy = tidy
         self._trouble = trouble
         self._max_bytes = max_bytes
         self._descriptor = -1
@@ -80,7 +85,10 @@ class LogFile:
             self.close()
         elif self._is_file and self._size and self._size + more_bytes > self._max_bytes:
             self.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            with suppress(OSError):  # somebody has moved it, or its folder is not ours
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._open(at)
+            self._size = 0  # one that could not be renamed is tried again as much later
         if self._descriptor < 0:
             self._open(at)
             self._day = day
@@ -91,7 +99,11 @@ class LogFile:
         self._descriptor = os.open(self._path, _FLAGS, 0o600)
         found = os.fstat(self._descriptor)
         self._size, self._is_file = found.st_size, stat.S_ISREG(found.st_mode)
-        for old in self._path.parent.glob(_PATTERN):
+        if self._tidy:
+            self._delete_old(at)
+
+    def _delete_old(self, at: float) -> None:
+        for old in self._path.parent.glob(_DAILY):
             with suppress(OSError):
                 if at - old.stat().st_mtime > KEEP_DAYS * SECONDS_PER_DAY:
                     old.unlink()

@@ -73,7 +73,9 @@ class Journal:
         fixed = Path(settings.file).expanduser() if settings.file else None
         name: Callable[[float], Path] = (lambda _at: fixed) if fixed is not None else daily(self._folder)
         self._redact = redactor(secrets)
-        self._file = LogFile(name, max_bytes=settings.max_file_bytes, trouble=self._tell_trouble)
+        self._file = LogFile(
+            name, max_bytes=settings.max_file_bytes, tidy=fixed is None, trouble=self._tell_trouble
+        )
         self._file_from = _RANKS[settings.level]
         self._console_from = _RANKS[settings.console_level or settings.level]
         self._style = _STYLES[settings.console_style]

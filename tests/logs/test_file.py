@@ -16,7 +16,7 @@ NOON = 1_795_262_400.0  # 2026-11-21, 12:00 UTC
 class Files(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()) / "logs"
-        self.log = LogFile(daily(self.folder), max_bytes=100)
+        self.log = LogFile(daily(self.folder), max_bytes=100, tidy=True)
         self.addCleanup(self.log.close)
 
     def names(self) -> list[str]:
@@ -49,11 +49,37 @@ class Files(SynchronousTestCase):
 
     def test_old_ones_go_and_strangers_stay(self) -> None:
         self.folder.mkdir(parents=True)
-        for name in ("openclaw-2026-01-01.log", "openclaw-2026-01-01.log.1", "notes.txt"):
+        strangers = ["notes.txt", "openclaw-gateway.log-20260101.gz"]
+        for name in ("openclaw-2026-01-01.log", "openclaw-2026-01-01.log.1", *strangers):
             (self.folder / name).touch()
             os.utime(self.folder / name, (0, NOON - (KEEP_DAYS + 1) * SECONDS_PER_DAY))
         self.log.write("one\n", NOON)
-        self.assertEqual(self.names(), ["notes.txt", "openclaw-2026-11-21.log"])
+        self.assertEqual(self.names(), ["notes.txt", "openclaw-2026-11-21.log", strangers[1]])
+
+    def test_a_folder_that_is_not_ours_is_left_alone(self) -> None:
+        old = self.folder / "openclaw-2026-01-01.log"
+        self.folder.mkdir(parents=True)
+        old.touch()
+        os.utime(old, (0, NOON - (KEEP_DAYS + 1) * SECONDS_PER_DAY))
+        log = LogFile(lambda _at: self.folder / "gateway.log", max_bytes=100)
+        self.addCleanup(log.close)
+        log.write("one\n", NOON)
+        self.assertTrue(old.exists())
+
+    def test_a_long_one_that_somebody_has_removed(self) -> None:
+        self.log.write("0" * 60 + "\n", NOON)
+        (self.folder / "openclaw-2026-11-21.log").unlink()
+        for number in range(1, 4):
+            self.log.write(f"{number}" * 60 + "\n", NOON)
+        self.assertEqual(self.names(), ["openclaw-2026-11-21.log", "openclaw-2026-11-21.log.1"])
+        self.assertTrue(self.text().startswith("3"))
+        self.assertTrue(self.text("openclaw-2026-11-21.log.1").startswith("2"))
+
+    def test_a_long_one_that_cannot_be_renamed_goes_on(self) -> None:
+        (self.folder / "openclaw-2026-11-21.log.1" / "in the way").mkdir(parents=True)
+        for number in range(4):
+            self.log.write(f"{number}" * 60 + "\n", NOON)
+        self.assertEqual([line[0] for line in self.text().splitlines()], ["0", "1", "2", "3"])
 
     def test_what_cannot_be_written_is_counted(self) -> None:
         self.folder.parent.mkdir(exist_ok=True)
