@@ -32,6 +32,7 @@ from openclaw_twisted.service import EXIT_CONFIG, Gateway
 __all__ = ["Options", "makeService"]
 
 BINDS = ("auto", "loopback", "lan", "tailnet", "custom")
+_TOO_LATE = ("uid", "gid", "chroot")
 
 _log = Logger()
 
@@ -64,6 +65,12 @@ class Options(usage.Options):
                 self["port"] = int(self["port"])
             except ValueError:
                 raise usage.UsageError("--port takes a number.") from None
+        twistd: Mapping[str, Any] = self.parent or {}
+        if any(twistd.get(name) is not None for name in _TOO_LATE):
+            raise usage.UsageError(
+                "twistd's --uid, --gid and --chroot come too late: log and token would be another user's. "
+                "Start the gateway as the user it is for (User= under systemd, setpriv or su elsewhere)."
+            )
 
     @property
     def overrides(self) -> dict[str, object]:
@@ -82,7 +89,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     environ = dict(os.environ)  # noqa: TID251 - likewise
     if options["state-dir"] is not None:
         environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())
-    home = Path.home()
+    home = _home()
     path = Path(options["config"]).expanduser().absolute() if options["config"] else None
 
     def read() -> Loaded:
@@ -112,6 +119,14 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     reactor.callWhenRunning(_settle, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
+
+
+def _home() -> Path:
+    """Return the user's home; for a user without one, as containers have, the root as they have it, too."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def _settle(gateway: Gateway) -> None:
@@ -152,8 +167,14 @@ def _end_at_the_next_signal() -> None:
 
     Nothing is lost: the store survives that, and the local model's process ends with its pipe.
     """
+    # A container's first process does not get signals that it has no handler of its own for.
+    ending = _end_now if os.getpid() == 1 else signal.SIG_DFL
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, ending)
+
+
+def _end_now(number: int, _frame: object) -> None:
+    os._exit(128 + number)  # as a shell tells an end by a signal
 
 
 def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal | None:

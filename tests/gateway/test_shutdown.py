@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import socket
 import sqlite3
 from contextlib import closing
 from typing import Any
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -21,6 +25,20 @@ from tests.ws.socket_client import Client, connect_client
 STREAMS = 20
 CLIENTS = 5
 GRACE_SECONDS = 1.0
+
+AS_PROCESS_1 = """
+import ctypes, os
+users, processes = 0x10000000, 0x20000000  # of linux/sched.h
+made = ctypes.CDLL(None).unshare(users | processes) == 0
+if made and (child := os.fork()):
+    print("first", child, flush=True)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class Shutdown(GatewayCase):
@@ -128,6 +146,20 @@ class Shutdown(GatewayCase):
             await stream
         gateway = await self.started()
         self.assertEqual(self.runs(gateway), [("interrupted", None)] * 2)
+
+    async def test_a_second_signal_ends_a_containers_first_process(self) -> None:
+        gateway = await self.started(prelude=AS_PROCESS_1)
+        if not gateway.output.startswith("first "):
+            raise SkipTest("namespaces cannot be made here")
+        first = int(gateway.output.split()[1])
+        self.addCleanup(end, first)
+        (stream,) = await self.streaming(1)
+        stream.addErrback(lambda _failure: None)
+        os.kill(first, signal.SIGTERM)
+        await gateway.says(f"(TCP Port {self.port} Closed)")
+        os.kill(first, signal.SIGTERM)
+        self.assertEqual(await gateway.ended, 128 + signal.SIGTERM)
+        await stream
 
     async def test_keys_outlive_a_kill_and_tell_what_was_cut_off(self) -> None:
         gateway = await self.started()

@@ -26,6 +26,8 @@ from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_por
 NO_READER = "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1)"
 NO_OUTPUT = "import sys; sys.stdout = sys.__stdout__ = None"
 
+NO_HOME = "import os, pwd; del os.environ['HOME']; pwd.getpwuid = {}.__getitem__"
+
 
 class ProcessCase(TestCase):
     timeout = 30
@@ -90,6 +92,12 @@ class Living(ProcessCase):
         token = (gateway.state_dir / "credentials" / "gateway-token").read_text().strip()
         self.assertNotIn(token, printed + gateway.errors)
 
+    async def test_a_user_without_a_home(self) -> None:
+        gateway = self.start(prelude=NO_HOME)
+        await gateway.ready
+        self.assertEqual((await self.chat(gateway))[0], 200)
+        self.assertEqual(await gateway.stop(), -15)
+
     async def test_a_running_stream_may_end_before_the_process_does(self) -> None:
         calls: list[UpstreamCall] = []
         self.upstream.behaviour = calls.append
@@ -143,6 +151,13 @@ class Refusing(ProcessCase):
         for said in ("gateway.prot", "port", "agents.defaults.modle", "model"):
             self.assertIn(said, gateway.errors)
         self.assertNotIn("Traceback", gateway.errors)
+
+    async def test_twistd_is_not_to_change_the_user(self) -> None:
+        for option in ("--uid=0", "--gid=0", "--chroot=/"):
+            gateway = self.start(None, option)
+            self.assertEqual(await gateway.ended, 1)
+            self.assertIn("setpriv", gateway.output + gateway.errors)
+            self.assertFalse(gateway.state_dir.exists())
 
     async def test_a_machine_that_uses_another_gateway(self) -> None:
         self.config["gateway"] |= {"mode": "remote", "remote": {"url": "wss://gateway.example"}}
