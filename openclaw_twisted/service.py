@@ -39,7 +39,7 @@ from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.config.watcher import Look, Watcher, look_at
 from openclaw_twisted.descriptors import most_connections
-from openclaw_twisted.errors import ConfigError, StorageError
+from openclaw_twisted.errors import ConfigError, Problem, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
@@ -280,6 +280,7 @@ class Gateway(Service):
 
         try:
             read_as, loaded = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read)
+            _must_still_be_there(self._wiring.loaded, loaded)
             changed = change(self._settings, loaded.settings)
             going_on = dataclasses.replace(loaded, settings=changed.settings)
             wiring = Wiring(going_on, self._lasting, before=self._wiring)
@@ -379,6 +380,13 @@ class Gateway(Service):
 
 def _pass_on(result: None, waiter: Deferred[None]) -> None:
     waiter.callback(result)
+
+
+def _must_still_be_there(before: Loaded, after: Loaded) -> None:
+    """Refuse the defaults in place of a file that has gone: somebody renames it, or it comes back soon."""
+    if before.path is not None and after.path is None:
+        gone = f"{before.path} is gone; what it said holds until it is back, or until the next start"
+        raise ConfigError(str(before.path), (Problem("", gone),))
 
 
 def _claims(settings: Settings) -> ClaimLimits:

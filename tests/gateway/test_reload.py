@@ -149,7 +149,7 @@ class Reloading(TestCase):
 
 
 class Meanwhile(TestCase):
-    """What changes while the configuration is read is to be read again."""
+    """What becomes of the files while the gateway runs."""
 
     timeout = 20
 
@@ -176,3 +176,22 @@ class Meanwhile(TestCase):
         await gateway.reload()
         self.assertEqual(gateway._watcher._known, known)
         self.assertNotEqual(look_at(files), known)
+
+    async def test_a_file_that_is_gone_is_not_taken_for_one_without_settings(self) -> None:
+        home, path = self.home, self.home / "openclaw.json"
+        path.write_text(CONFIG)
+        path.chmod(0o600)
+
+        def read() -> Loaded:
+            return load(None, {"OPENCLAW_STATE_DIR": str(home)}, home)
+
+        gateway = Gateway(
+            real_reactor(), read(), state_dir=home, home=home, out=StringIO(), leave=self.fail, load=read
+        )
+        self.addCleanup(gateway._watcher.stop)
+        path.rename(home / "openclaw.json.bak")
+        await gateway.reload()
+        self.assertEqual(gateway._settings.models.mode, "replace")
+        path.write_text("{models: {mode: 'replace'}, session: {resetTriggers: []}}")
+        await gateway.reload()
+        self.assertEqual(gateway._settings.session.reset_triggers, ())
