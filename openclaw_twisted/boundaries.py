@@ -6,7 +6,7 @@ Each implementation carries one typed line that proves it fits, next to its defi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -228,6 +228,10 @@ class SessionStore(Protocol):
 
     async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
         """Return the sessions that match, the most recently updated first."""
+        ...
+
+    async def sessions_by_agent(self, limit: int) -> Mapping[str, SessionPage]:
+        """Return, for each agent with sessions, the `limit` ones that were updated last; none of requests."""
         ...
 
     async def patch(self, session_key: str, patch: SessionPatch, at: float) -> SessionRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -62,8 +62,7 @@ class _Claimed:
 class MemoryStore:
     """Sessions and runs in dictionaries; `now` tells seconds since the epoch.
 
-    Every method raises `StorageError` while the store is not open. What it holds outlasts `close`, so
-    that it can be opened again.
+    Every method raises `StorageError` while the store is not open. It can be opened again after `close`.
     """
 
     def __init__(
@@ -146,11 +145,9 @@ class MemoryStore:
     ) -> SessionRow | None:
         """Return the session of this id, or else of this label."""
         self._check_open()
-        for name, value in (("session_id", session_id), ("label", label)):
-            for row in self._sessions.values():
-                if value is not None and getattr(row, name) == value:
-                    return row
-        return None
+        wanted = [(name, value) for name, value in (("session_id", session_id), ("label", label)) if value]
+        rows = ((row, name, value) for name, value in wanted for row in self._sessions.values())
+        return next((row for row, name, value in rows if getattr(row, name) == value), None)
 
     async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
         """Return the sessions that match, the most recently updated first."""
@@ -158,8 +155,13 @@ class MemoryStore:
         query = query or SessionQuery()
         found = [row for row in self._sessions.values() if _matches(row, query)]
         found.sort(key=lambda row: (-row.updated_at, row.session_key))
-        offset = max(query.offset, 0)
-        return SessionPage(rows=tuple(found[offset : offset + max(query.limit, 0)]), total=len(found))
+        return SessionPage(rows=tuple(found[max(query.offset, 0) :][: max(query.limit, 0)]), total=len(found))
+
+    async def sessions_by_agent(self, limit: int) -> Mapping[str, SessionPage]:
+        """Return, for each agent with sessions, the ones that were updated last."""
+        agents = {row.agent_id for row in self._sessions.values() if not is_stateless(row.session_key)}
+        queries = {agent: SessionQuery(limit=limit, stateless=False, agent_id=agent) for agent in agents}
+        return {agent: await self.sessions(query) for agent, query in queries.items()}
 
     async def patch(self, session_key: str, patch: SessionPatch, at: float) -> SessionRow:
         """Change what somebody chose for a session, which is created if need be."""
@@ -386,9 +388,7 @@ def _older(times: list[float], before: float | None) -> int:
 
 
 def _matches(row: SessionRow, query: SessionQuery) -> bool:
-    if is_stateless(row.session_key) and not query.stateless:
-        return False
-    if query.agent_id not in {None, row.agent_id}:
+    if (is_stateless(row.session_key) and not query.stateless) or query.agent_id not in {None, row.agent_id}:
         return False
     if query.active_since is not None and row.updated_at < query.active_since:
         return False

@@ -30,6 +30,7 @@ __all__ = [
     "conversation",
     "find",
     "find_by",
+    "list_by_agent",
     "list_sessions",
     "patch",
     "reset",
@@ -45,6 +46,13 @@ total_tokens, context_tokens
 _BY_KEY = f"SELECT {_COLUMNS} FROM sessions WHERE session_key = ?"  # noqa: S608  names of columns
 _BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"  # noqa: S608
 _BY_LABEL = f"SELECT {_COLUMNS} FROM sessions WHERE label = ?"  # noqa: S608
+_NEWEST_BY_AGENT = f"""
+SELECT total, {_COLUMNS} FROM (
+    SELECT session_key, count(*) OVER (PARTITION BY agent_id) AS total,
+        row_number() OVER (PARTITION BY agent_id ORDER BY updated_at DESC, session_key) AS place
+    FROM sessions WHERE stateless = 0
+) JOIN sessions USING (session_key) WHERE place <= ? ORDER BY agent_id, place
+"""  # noqa: S608
 _CREATE = """
 INSERT INTO sessions
     (session_key, agent_id, stateless, session_id, created_at, started_at, updated_at, last_seq)
@@ -122,6 +130,16 @@ def list_sessions(connection: Connection, query: SessionQuery) -> SessionPage:
     page = tuple(map(_row, found))
     (total,) = connection.execute(f"SELECT count(*) FROM sessions {where}", values).fetchone()  # noqa: S608
     return SessionPage(rows=page, total=total)
+
+
+def list_by_agent(connection: Connection, limit: int) -> dict[str, SessionPage]:
+    """Return, for each agent with sessions, the ones that were updated last."""
+    found: dict[str, SessionPage] = {}
+    for total, *columns in connection.execute(_NEWEST_BY_AGENT, (limit,)):
+        row = _row(tuple(columns))
+        before = found.get(row.agent_id, SessionPage(rows=(), total=total))
+        found[row.agent_id] = SessionPage(rows=(*before.rows, row), total=total)
+    return found
 
 
 def patch(connection: Connection, session_key: str, change: SessionPatch, at: float) -> SessionRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -180,6 +180,10 @@ class SqliteStore:
     async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
         """Return the sessions that match, the most recently updated first."""
         return await self._read(partial(session_rows.list_sessions, query=query or SessionQuery()))
+
+    async def sessions_by_agent(self, limit: int) -> Mapping[str, SessionPage]:
+        """Return, for each agent with sessions, the ones that were updated last."""
+        return await self._read(partial(session_rows.list_by_agent, limit=limit))
 
     async def patch(self, session_key: str, patch: SessionPatch, at: float) -> SessionRow:
         """Change what somebody chose for a session, which is created if need be."""

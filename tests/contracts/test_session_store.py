@@ -563,6 +563,17 @@ class SessionStoreContract(Suite):
         (row,) = self.listed(agent_id="other")
         self.assertEqual(found(search=row.session_id[:13].upper()), (["other:x"], 1))
 
+    def test_the_newest_sessions_of_each_agent(self):
+        for at, key in enumerate(("main:a", "other:a", "main:b", "main:openai:1", "main:c"), start=10):
+            one = turn(key, f"agent:{key}", "hello", ended_at=float(at))
+            agents_own = msgspec.structs.replace(one.run, agent_id=key.partition(":")[0])
+            self.do(self.store.commit(msgspec.structs.replace(one, run=agents_own)))
+        pages = self.do(self.store.sessions_by_agent(2))
+        told = {agent: ([row.session_key for row in page.rows], page.total) for agent, page in pages.items()}
+        main = ["agent:main:c", "agent:main:b"]
+        self.assertEqual(told, {"main": (main, 3), "other": (["agent:other:a"], 1)})
+        self.assertEqual(pages["other"].rows, self.listed(agent_id="other"))
+
     def test_runs_are_listed_newest_first(self):
         for number, key in enumerate(("a", "b", "a")):
             self.do(self.store.commit(turn(f"run-{number}", f"agent:main:{key}", started_at=number * 1.0)))

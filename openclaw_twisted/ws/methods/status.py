@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from openclaw_twisted import __version__
 from openclaw_twisted.auth.scopes import Scope, allows
-from openclaw_twisted.boundaries import SessionQuery
+from openclaw_twisted.boundaries import SessionPage, SessionQuery
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import NoParams
@@ -176,32 +177,19 @@ class StatusMethods:
         health = Health(ts=self.pulse.brief().ts, default_agent_id=self.shown.directory.default.id)
         if not allows(call.client.scopes, Scope.READ):
             return Answer(health)
-        ids = self.shown.directory.ids
+        everybodys, by_agent = await self._pages()
         return Answer(
             msgspec.structs.replace(
                 health,
-                agents=tuple([await self._agent_health(agent_id) for agent_id in ids]),
-                sessions=await self._health_sessions(),
+                agents=tuple(self._agent_health(agent_id, page) for agent_id, page in by_agent.items()),
+                sessions=_briefly(everybodys),
             )
         )
 
-    async def _agent_health(self, agent_id: str) -> AgentHealth:
+    def _agent_health(self, agent_id: str, page: StatusPage) -> AgentHealth:
         agent, default = self.shown.directory.named(agent_id), self.shown.directory.default
         return AgentHealth(
-            agent_id=agent.id,
-            name=agent.name,
-            is_default=agent.id == default.id,
-            sessions=await self._health_sessions(agent_id),
-        )
-
-    async def _health_sessions(self, agent_id: str | None = None) -> HealthSessions:
-        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False, agent_id=agent_id))
-        return HealthSessions(
-            count=page.count,
-            recent=tuple(
-                RecentSession(key=recent.key, updated_at=recent.updated_at, age=recent.age)
-                for recent in page.recent
-            ),
+            agent_id=agent.id, name=agent.name, is_default=agent.id == default.id, sessions=_briefly(page)
         )
 
     async def status(self, call: Call, _params: NoParams) -> Answer[Status]:
@@ -216,35 +204,55 @@ class StatusMethods:
         )
 
     async def _sessions(self) -> StatusSessions:
-        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False))
+        everybodys, by_agent = await self._pages()
         model = self.shown.model_of(None)
         return StatusSessions(
-            count=page.count,
+            count=everybodys.count,
             defaults=StatusDefaults(model=model or None, context_tokens=self.shown.context_tokens(model)),
-            recent=page.recent,
-            by_agent=tuple([await self._of_agent(agent_id) for agent_id in self.shown.directory.ids]),
-        )
-
-    async def _of_agent(self, agent_id: str) -> StatusAgent:
-        page = await self._page(SessionQuery(limit=MAX_RECENT, stateless=False, agent_id=agent_id))
-        return StatusAgent(agent_id=agent_id, count=page.count, recent=page.recent)
-
-    async def _page(self, query: SessionQuery) -> StatusPage:
-        now_ms, page = self.pulse.brief().ts, await self.runner.sessions.store.sessions(query)
-        return StatusPage(
-            count=page.total,
-            recent=tuple(
-                StatusSession(
-                    agent_id=row.agent_id,
-                    key=row.session_key,
-                    session_id=row.session_id,
-                    updated_at=milliseconds(row.updated_at),
-                    age=max(0, now_ms - milliseconds(row.updated_at)),
-                )
-                for row in page.rows
+            recent=everybodys.recent,
+            by_agent=tuple(
+                StatusAgent(agent_id=agent_id, count=page.count, recent=page.recent)
+                for agent_id, page in by_agent.items()
             ),
         )
+
+    async def _pages(self) -> tuple[StatusPage, Mapping[str, StatusPage]]:
+        """Return the sessions of everybody and of each agent."""
+        store, now_ms = self.runner.sessions.store, self.pulse.brief().ts
+        everybodys = await store.sessions(SessionQuery(limit=MAX_RECENT, stateless=False))
+        by_agent = await store.sessions_by_agent(MAX_RECENT)
+        nothing = SessionPage(rows=(), total=0)
+        ids = self.shown.directory.ids
+        return _page(everybodys, now_ms), {
+            agent_id: _page(by_agent.get(agent_id, nothing), now_ms) for agent_id in ids
+        }
 
     async def system_presence(self, _call: Call, _params: NoParams) -> Answer[tuple[PresenceEntry, ...]]:
         """Tell who is there."""
         return Answer(self.presence.entries())
+
+
+def _page(page: SessionPage, now_ms: int) -> StatusPage:
+    return StatusPage(
+        count=page.total,
+        recent=tuple(
+            StatusSession(
+                agent_id=row.agent_id,
+                key=row.session_key,
+                session_id=row.session_id,
+                updated_at=milliseconds(row.updated_at),
+                age=max(0, now_ms - milliseconds(row.updated_at)),
+            )
+            for row in page.rows
+        ),
+    )
+
+
+def _briefly(page: StatusPage) -> HealthSessions:
+    return HealthSessions(
+        count=page.count,
+        recent=tuple(
+            RecentSession(key=recent.key, updated_at=recent.updated_at, age=recent.age)
+            for recent in page.recent
+        ),
+    )
