@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IOpenSSLContextFactory, IStreamServerEndpoint
 
-from openclaw_twisted.config.settings import GatewaySettings, TlsSettings
+from openclaw_twisted.config.settings import GatewaySettings
 from openclaw_twisted.errors import ConfigError, Problem
 
 __all__ = ["address_of", "endpoint_for", "shown"]
@@ -36,13 +35,14 @@ def address_of(settings: GatewaySettings) -> str:
             return LOOPBACK
 
 
-def endpoint_for(reactor: Any, settings: GatewaySettings) -> IStreamServerEndpoint:
-    """Return the endpoint to listen on; raises `ConfigError` for unusable TLS files."""
+def endpoint_for(
+    reactor: Any, settings: GatewaySettings, certificate: IOpenSSLContextFactory | None = None
+) -> IStreamServerEndpoint:
+    """Return the endpoint to listen on: with TLS if there is a certificate."""
     address = address_of(settings)
     port = settings.port
-    if settings.tls.enabled:
-        context = _tls_context(settings.tls)
-        return SSL4ServerEndpoint(reactor, port, context, backlog=BACKLOG, interface=address)
+    if certificate is not None:
+        return SSL4ServerEndpoint(reactor, port, certificate, backlog=BACKLOG, interface=address)
     if ":" in address:
         return TCP6ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
     return TCP4ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
@@ -67,34 +67,3 @@ def _tailnet_address() -> str:
         message = 'is "tailnet", but this machine has no Tailscale address. Start Tailscale, or use "lan".'
         raise ConfigError("gateway.bind", (Problem("gateway.bind", message),))
     return address
-
-
-def _tls_context(tls: TlsSettings) -> Any:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from OpenSSL.SSL import Error as SSLError
-    from twisted.internet.ssl import CertificateOptions
-
-    problems = [
-        Problem(f"gateway.tls.{key}", "is needed when gateway.tls.enabled is true. Name a PEM file.")
-        for key, path in (("certPath", tls.cert_path), ("keyPath", tls.key_path))
-        if path is None
-    ]
-    if problems:
-        raise ConfigError("gateway.tls", tuple(problems))
-    try:
-        # Twisted's annotations still name pyOpenSSL's objects, which pyOpenSSL itself deprecates.
-        key: Any = load_pem_private_key(_read(tls.key_path), password=None)
-        certificates: list[Any] = x509.load_pem_x509_certificates(_read(tls.cert_path))
-        options = CertificateOptions(
-            privateKey=key, certificate=certificates[0], extraCertChain=certificates[1:]
-        )
-        options.getContext()  # fails here, and not at the first connection, if key and certificate differ
-    except (OSError, SSLError, TypeError, ValueError) as error:
-        message = f"the certificate and key cannot be used ({error}). Check both PEM files."
-        raise ConfigError("gateway.tls", (Problem("gateway.tls", message),)) from error
-    return options
-
-
-def _read(path: str | None) -> bytes:
-    return Path(path or "").expanduser().read_bytes()

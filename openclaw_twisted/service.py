@@ -33,6 +33,7 @@ from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.auth.device_tokens import DeviceTokens, device_tokens_path
 from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.boundaries import Provider
+from openclaw_twisted.certificate import Certificate
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.reload import change
 from openclaw_twisted.config.secret import secrets_in
@@ -141,10 +142,12 @@ class Gateway(Service):
             http_connections=lambda: self._site.connections,
             websocket_connections=lambda: self._websockets.connections,
         )
-        self._endpoint = listening.endpoint_for(reactor, settings.gateway)
+        tls = settings.gateway.tls
+        self._certificate = Certificate(tls) if tls.enabled else None
+        self._endpoint = listening.endpoint_for(reactor, settings.gateway, self._certificate)
         self._reloading = DeferredLock()
         self._watcher = Watcher(reactor, self.reload, look=self._look)
-        self._read_as: Look | None = look_at(loaded.watched)
+        self._read_as: Look | None = look_at(self._watched)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802
         """Join the application, and bring the log that twistd is to use."""
@@ -182,10 +185,12 @@ class Gateway(Service):
     async def reload(self) -> None:
         """Read the configuration again and go on with it; one that cannot be used changes nothing.
 
-        Log files that somebody has renamed are left to them.
+        Log files that somebody has renamed are left to them, and a certificate that was renewed is used.
         """
         if self._journal is not None:
             self._journal.reopen()
+        if self._certificate is not None:
+            self._certificate.read_again()
         if self._load is not None:
             await self._reloading.run(lambda: Deferred.fromCoroutine(self._read_again()))
 
@@ -265,14 +270,20 @@ class Gateway(Service):
         if self._load is None or self._settings.gateway.reload.mode == "off":
             self._watcher.stop()
         else:
-            self._watcher.watch(self._wiring.loaded.watched, self._read_as)
+            self._watcher.watch(self._watched, self._read_as)
+
+    @property
+    def _watched(self) -> tuple[Path, ...]:
+        """The files that are read again when they have changed."""
+        certificate = self._certificate.files if self._certificate is not None else ()
+        return (*self._wiring.loaded.watched, *certificate)
 
     def _look(self, files: tuple[Path, ...]) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), look_at, files)
 
     async def _read_again(self) -> None:
         """Read the configuration and apply what can be applied; one that cannot be used changes nothing."""
-        load, files = self._load, self._wiring.loaded.watched
+        load, files = self._load, self._watched
         assert load is not None
 
         def read() -> tuple[Look, Loaded]:
@@ -294,7 +305,8 @@ class Gateway(Service):
         if changed.waiting:
             keys = ", ".join(changed.waiting)
             self._log.warn("a restart is needed for {keys}; until then the old values hold", keys=keys)
-        self._read_as = read_as if loaded.watched == files else None
+        same_files = loaded.watched == self._wiring.loaded.watched
+        self._read_as = read_as if same_files else None
         self._switch(wiring, http)
         keys = ", ".join(changed.applied) or "no change"
         self._log.info("the configuration was read again: {keys}", keys=keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -19,6 +21,7 @@ from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.watcher import look_at
 from openclaw_twisted.service import Gateway
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, real_reactor, stream_of
+from tests.certificates import certificate
 from tests.gateway.process import TOKEN, Said, configuration, free_port
 from tests.ws.rig import connect_params
 from tests.ws.socket_client import connect_client
@@ -118,6 +121,22 @@ class Reloading(TestCase):
         code, told = await asking
         self.assertEqual((code, told["choices"][0]["message"]["content"]), (200, "as it began"))
         self.assertEqual((await self.ask())[0], 502)
+
+    async def test_a_certificate_that_was_renewed(self) -> None:
+        """As certbot does it, which tells nobody."""
+        await self.gateway.stop()
+        cert, key = certificate(self.gateway.folder / "tls")
+        self.config["gateway"]["tls"] = {"enabled": True, "certPath": str(cert), "keyPath": str(key)}
+        del self.config["gateway"]["reload"]
+        self.gateway = Said(self.gateway.folder, self.config)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.gateway.stop("KILL")))
+        await self.gateway.ready
+        certificate(self.gateway.folder / "tls")
+        await self.gateway.says("the certificate was read again")
+        address = ("127.0.0.1", self.port)
+        shown = await deferToThread(ssl.get_server_certificate, address)
+        self.assertEqual(shown, cert.read_text())
+        self.assertNotIn("a restart is needed", self.gateway.output)
 
     async def test_no_request_is_dropped_during_many_reloads(self) -> None:
         codes: list[int] = []
