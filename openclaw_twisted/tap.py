@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from openclaw_twisted import __version__
-from openclaw_twisted.config.file import load, state_dir
+from openclaw_twisted.config.file import load, own_home, state_dir
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.errors import ConfigError, Problem
@@ -89,7 +89,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     environ = dict(os.environ)  # noqa: TID251 - likewise
     if options["state-dir"] is not None:
         environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())
-    home = _home()
+    home = own_home()
     path = Path(options["config"]).expanduser().absolute() if options["config"] else None
 
     def read() -> Loaded:
@@ -119,14 +119,6 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     reactor.callWhenRunning(_settle, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
-
-
-def _home() -> Path:
-    """Return the user's home; for a user without one, as containers have, the root as they have it, too."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path("/")
 
 
 def _settle(gateway: Gateway) -> None:

@@ -24,7 +24,9 @@ class Surroundings:
     @classmethod
     def of_this_process(cls) -> Surroundings:
         """Return the surroundings of the process; the commands are the only place that asks for them."""
-        return cls(environ=os.environ, home=Path.home())  # noqa: TID251 - an entry point
+        from openclaw_twisted.config.file import own_home
+
+        return cls(environ=os.environ, home=own_home())  # noqa: TID251 - an entry point
 
     @property
     def state_dir(self) -> Path:

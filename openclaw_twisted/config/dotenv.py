@@ -14,14 +14,17 @@ _LINE = re.compile(
 )
 
 
+_ESCAPED = {"n": "\n", "r": "\r", '"': '"'}
+
+
 def variables(text: str) -> dict[str, str]:
     r"""Return the variables that the text sets; lines that set nothing are passed over.
 
-    Double quotes know `\n` and `\"`, single quotes take everything as it stands, and without quotes
-    ` #` begins a comment.
+    Double quotes know `\n`, `\r` and `\"` and keep every other backslash, as OpenClaw's reader does; single
+    quotes take everything as it stands, and without quotes ` #` begins a comment.
     """
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.removeprefix("\ufeff").splitlines():
         match = _LINE.fullmatch(line)
         if match:
             name, double, single, bare = match.groups()
@@ -30,4 +33,4 @@ def variables(text: str) -> dict[str, str]:
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], text)
+    return re.sub(r'\\([nr"])', lambda found: _ESCAPED[found[1]], text)

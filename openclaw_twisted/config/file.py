@@ -6,6 +6,7 @@ Nothing here writes: the file is the user's.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,17 +20,32 @@ from openclaw_twisted.config.include import Includes
 from openclaw_twisted.config.parse import Loaded, settle
 from openclaw_twisted.errors import ConfigError, Problem
 
-__all__ = ["MAX_FILE_BYTES", "find", "load", "state_dir"]
+__all__ = ["MAX_FILE_BYTES", "find", "load", "own_home", "state_dir"]
 
 MAX_FILE_BYTES: Final = 2 * 1024 * 1024
 _NAME: Final = "openclaw.json"
+_PROFILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _UNSET: Final = {"", "undefined", "null"}
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
+def own_home() -> Path:
+    """Return the home of who runs this process; for a user without one, as containers have, the root."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 def state_dir(environ: Mapping[str, str], home: Path) -> Path:
-    """Return the folder for everything that the gateway keeps: OPENCLAW_STATE_DIR, else `~/.openclaw`."""
-    return _path_from(environ, "OPENCLAW_STATE_DIR", home) or _home(environ, home) / ".openclaw"
+    """Return the folder for everything that the gateway keeps: OPENCLAW_STATE_DIR, else `~/.openclaw`.
+
+    With OPENCLAW_PROFILE that is `~/.openclaw-<profile>`.
+    """
+    profile = environ.get("OPENCLAW_PROFILE", "").strip()
+    named = _PROFILE.fullmatch(profile) is not None and profile.lower() != "default"
+    folder = f".openclaw-{profile}" if named else ".openclaw"
+    return _path_from(environ, "OPENCLAW_STATE_DIR", home) or _home(environ, home) / folder
 
 
 def find(path: Path | None, environ: Mapping[str, str], home: Path) -> Path:
@@ -55,7 +71,7 @@ def load(
     environ = _with_dotenv(environ, state_dir(environ, home) / ".env", disk, findings)
     named = path is not None or _path_from(environ, "OPENCLAW_CONFIG_PATH", home) is not None
     exists = named or _is_there(main)
-    tree, files = _tree(main, disk, _roots(environ), findings) if exists else ({}, ())
+    tree, files = _tree(main, disk, _roots(environ, home), findings) if exists else ({}, ())
     try:
         loaded = settle(
             tree, environ, source=str(main), overrides=overrides, read_secret_file=disk.secret_bytes
@@ -105,9 +121,9 @@ def _expanded(text: str, home: Path) -> Path:
     return home / text[1:].lstrip("/") if text == "~" or text.startswith("~/") else Path(text)
 
 
-def _roots(environ: Mapping[str, str]) -> list[Path]:
+def _roots(environ: Mapping[str, str], home: Path) -> list[Path]:
     listed = environ.get("OPENCLAW_INCLUDE_ROOTS", "").split(os.pathsep)
-    return [Path(root) for root in listed if Path(root).is_absolute()]
+    return [root for root in (_expanded(written, home) for written in listed) if root.is_absolute()]
 
 
 def _with_dotenv(

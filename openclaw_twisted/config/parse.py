@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -19,7 +19,7 @@ from openclaw_twisted.config.builder import Builder
 from openclaw_twisted.config.findings import Findings
 from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_source import ReadSecretFile, SecretSource
-from openclaw_twisted.config.settings import SecretsSettings, Settings
+from openclaw_twisted.config.settings import LogLevel, SecretsSettings, Settings
 from openclaw_twisted.config.substitution import substitute
 from openclaw_twisted.errors import ConfigError, Problem
 
@@ -83,7 +83,7 @@ def settle(
     _from_environment(tree, environ, findings)
     for path, value in overrides.items():
         _place(tree, path, value)
-        findings.written_at.pop(path, None)
+        findings.written_at[path] = f"--{path.rpartition('.')[2]}"
     secrets = SecretSource(environ, findings, read_file=read_secret_file)
     builder = Builder(findings, secrets)
     section = builder.build(SecretsSettings, tree.pop("secrets", {}), "secrets")
@@ -116,7 +116,7 @@ def _with_variables(tree: dict[str, Any], environ: Mapping[str, str]) -> Mapping
 
 
 def _from_environment(tree: dict[str, Any], environ: Mapping[str, str], findings: Findings) -> None:
-    """Let OPENCLAW_GATEWAY_TOKEN, _PASSWORD and _PORT win over the file; OPENCLAW_PROXY_URL fills in."""
+    """Let the variables that stand for keys win over the file, others fill in what it lacks."""
     for name, path in (
         ("OPENCLAW_GATEWAY_TOKEN", "gateway.auth.token"),
         ("OPENCLAW_GATEWAY_PASSWORD", "gateway.auth.password"),
@@ -128,10 +128,30 @@ def _from_environment(tree: dict[str, Any], environ: Mapping[str, str], findings
     if port:
         _place(tree, "gateway.port", int(port) if re.fullmatch(r"[0-9]{1,9}", port) else port)
         findings.written_at["gateway.port"] = "OPENCLAW_GATEWAY_PORT"
-    proxy = tree.get("proxy", {})
-    if environ.get("OPENCLAW_PROXY_URL") and isinstance(proxy, dict) and "proxyUrl" not in proxy:
-        _place(tree, "proxy.proxyUrl", Secret(environ["OPENCLAW_PROXY_URL"]))
-        findings.written_at["proxy.proxyUrl"] = "OPENCLAW_PROXY_URL"
+    level = environ.get("OPENCLAW_LOG_LEVEL", "").strip().lower()
+    if level in get_args(LogLevel):
+        _place(tree, "logging.level", level)
+        _place(tree, "logging.consoleLevel", level)
+    elif level:
+        findings.warn("OPENCLAW_LOG_LEVEL", f"is left out: it is none of {', '.join(get_args(LogLevel))}")
+    for name, path, value in (
+        ("OPENCLAW_PROXY_URL", "proxy.proxyUrl", Secret),
+        ("OPENCLAW_WORKSPACE_DIR", "agents.defaults.workspace", str),
+    ):
+        if environ.get(name) and not _stands(tree, path):
+            _place(tree, path, value(environ[name]))
+            findings.written_at[path] = name
+
+
+def _stands(tree: Any, path: str) -> bool:
+    """Tell whether the tree has something at a path, or something else on the way."""
+    for key in path.split("."):
+        if not isinstance(tree, dict):
+            return True
+        if key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 def _place(tree: dict[str, Any], path: str, value: object) -> None:

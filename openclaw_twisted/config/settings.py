@@ -76,6 +76,7 @@ __all__ = [
     "ImagesSettings",
     "LimitsSettings",
     "LocalModelSettings",
+    "LogLevel",
     "LoggingSettings",
     "MaintenanceSettings",
     "MetricsSettings",
@@ -109,6 +110,8 @@ __all__ = [
 ]
 
 DAY_SECONDS = 86_400.0
+
+LogLevel = Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"]
 
 
 class ResetSettings(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -199,14 +202,14 @@ class LoggingSettings(Struct, frozen=True, kw_only=True, rename="camel"):
     """What is logged, and where."""
 
     level: Annotated[
-        Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"],
+        LogLevel,
         Meta(description="The least important events in the log file."),
     ] = "info"
     file: Annotated[
         str | None, Meta(description="The log file; unset is a dated one in the state directory.")
     ] = None
     console_level: Annotated[
-        Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"] | None,
+        LogLevel | None,
         Meta(description="The least important events on the terminal; unset is as `level`."),
     ] = None
     console_style: Annotated[

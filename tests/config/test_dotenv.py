@@ -25,7 +25,9 @@ class DotenvTests(SynchronousTestCase):
             ("A='a\\nb'", "a\\nb"),
             ('A="a # b" # note', "a # b"),
             ('A="a\\nb\\"c"', 'a\nb"c'),
+            ('A="pa\\ss\\d\\\\"', "pa\\ss\\d\\\\"),
             ("A=x=y", "x=y"),
+            ("\ufeffA=1", "1"),
         ):
             self.assertEqual(variables(line), {"A": value}, line)
 

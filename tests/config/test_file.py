@@ -58,6 +58,17 @@ class FindTests(FolderCase):
         self.assertEqual(find(None, environ, self.home), Path("/h/.openclaw/openclaw.json"))
         self.assertEqual(find(None, {}, self.home), self.state / "openclaw.json")
 
+    def test_a_profile_has_a_folder_of_its_own(self) -> None:
+        for profile, folder in {
+            "rescue": ".openclaw-rescue",
+            "Default": ".openclaw",
+            " ": ".openclaw",
+            "../../etc": ".openclaw",
+        }.items():
+            self.assertEqual(state_dir({"OPENCLAW_PROFILE": profile}, self.home), self.home / folder)
+        environ = {"OPENCLAW_PROFILE": "rescue", "OPENCLAW_STATE_DIR": "/s"}
+        self.assertEqual(state_dir(environ, self.home), Path("/s"))
+
     def test_variables_that_say_nothing(self) -> None:
         for nothing in ("", " ", "undefined", "null"):
             self.assertEqual(state_dir({"OPENCLAW_STATE_DIR": nothing}, self.home), self.state)
@@ -301,6 +312,7 @@ class IncludeTests(FolderCase):
             self.assertIn("gateway.$include", problem)
             self.assertIn("OPENCLAW_INCLUDE_ROOTS", problem)
             self.load(environ={"OPENCLAW_INCLUDE_ROOTS": f"relative{os.pathsep}{self.home}"})
+            self.load(environ={"OPENCLAW_INCLUDE_ROOTS": "~/"})
 
     def test_a_folder_with_a_longer_name_is_outside(self) -> None:
         neighbour = self.home / ".openclaw-other"

@@ -193,13 +193,30 @@ class EnvironmentTests(ParseCase):
     def test_overrides_win_over_the_environment_and_are_checked(self) -> None:
         environ = {"OPENCLAW_GATEWAY_PORT": "2"}
         self.assertEqual(self.settings("{}", environ, overrides={"gateway.port": 3}).gateway.port, 3)
-        self.problem("{}", "gateway.port", "at most", environ, overrides={"gateway.port": 70000})
+        self.problem("{}", "--port", "at most", environ, overrides={"gateway.port": 70000})
         self.problem(
             "{gateway: {auth: {mode: 'none'}}}",
             "gateway.auth.mode",
             "everybody",
             overrides={"gateway.bind": "lan"},
         )
+
+    def test_the_level_of_the_log(self) -> None:
+        text = "{logging: {level: 'warn', consoleLevel: 'error'}}"
+        read = self.settings(text, {"OPENCLAW_LOG_LEVEL": " Debug"}).logging
+        self.assertEqual((read.level, read.console_level), ("debug", "debug"))
+        loaded = self.loaded(text, {"OPENCLAW_LOG_LEVEL": "loud"})
+        self.assertEqual(loaded.settings.logging.level, "warn")
+        self.assertIn(
+            "none of silent, fatal", self.warnings(text, {"OPENCLAW_LOG_LEVEL": "loud"})["OPENCLAW_LOG_LEVEL"]
+        )
+
+    def test_the_agents_folder(self) -> None:
+        environ = {"OPENCLAW_WORKSPACE_DIR": "/w"}
+        self.assertEqual(self.settings("{}", environ).agents.defaults.workspace, "/w")
+        text = "{agents: {defaults: {workspace: '/mine'}}}"
+        self.assertEqual(self.settings(text, environ).agents.defaults.workspace, "/mine")
+        self.problem("{agents: {defaults: 3}}", "agents.defaults", "an object", environ)
 
     def test_a_variable_for_a_wrong_section_leaves_the_section_to_be_named(self) -> None:
         self.assertEqual([*self.problems("{gateway: 1}", {"OPENCLAW_GATEWAY_PORT": "2"})], ["gateway"])
