@@ -10,10 +10,9 @@ us: `finish` returns the pending data, because several servers omit the blank li
 
 from __future__ import annotations
 
-__all__ = ["COMMENT_KEEP_ALIVE", "DONE", "Decoder", "EventTooLargeError", "comment", "encode"]
+__all__ = ["DONE", "Decoder", "EventTooLargeError", "commented", "encode"]
 
 DONE = b"data: [DONE]\n\n"
-COMMENT_KEEP_ALIVE = b": keep-alive\n\n"
 
 MAX_EVENT_BYTES = 10 * 1024 * 1024
 
@@ -30,9 +29,13 @@ def encode(data: bytes, event: str | None = None) -> bytes:
     return name + b"data: " + data + b"\n\n"
 
 
-def comment(text: str) -> bytes:
-    """Return a line that readers skip; `text` holds no line break."""
-    return b": " + text.encode() + b"\n\n"
+def commented(text: str, event: bytes) -> bytes:
+    """Return an event behind a line that readers skip; `text` holds no line break.
+
+    A comment may stand alone (the event is a blank line then), but OpenAI's client for Go took that for an
+    event without data, and ended its stream, until https://github.com/openai/openai-go/pull/621.
+    """
+    return b": " + text.encode() + b"\n" + event
 
 
 class Decoder:

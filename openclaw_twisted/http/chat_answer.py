@@ -209,9 +209,13 @@ class ChunkEncoder:
             case RunFailed():
                 return encode(error_body(event.error)) + DONE
             case ModelAnswering():
-                return model_used(event) if self._comments else b""
+                return model_used(event, self.nothing) if self._comments else b""
             case _:
                 return b""
+
+    def nothing(self) -> bytes:
+        """Return a chunk that adds nothing."""
+        return self._chunk(DeltaOut())
 
     def _call(self, event: ToolCallDelta) -> bytes:
         function = FunctionOut(name=event.name, arguments=event.arguments)

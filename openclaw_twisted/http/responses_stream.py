@@ -174,11 +174,15 @@ class ResponseEncoder:
         written = b"".join(map(_encoded, self._progress.take(event)))
         match event:
             case ModelAnswering():
-                return model_used(event) + written if self._comments else written
+                return model_used(event, self.nothing) + written if self._comments else written
             case RunFinished() | RunFailed():
                 return written + DONE
             case _:
                 return written
+
+    def nothing(self) -> bytes:
+        """Return a blank line, since every event of a response tells something."""
+        return b"\n"
 
 
 def _encoded(event: out.ResponseEvent) -> bytes:

@@ -25,12 +25,14 @@ from openclaw_twisted.events import ModelAnswering, RunEvent
 from openclaw_twisted.http.outflow import Outflow
 from openclaw_twisted.runs.feed import Subscription
 from openclaw_twisted.runs.run import Run
-from openclaw_twisted.sse import COMMENT_KEEP_ALIVE, comment
+from openclaw_twisted.sse import commented
 
 __all__ = ["MODEL_USED", "EventEncoder", "EventStream", "model_used", "printable"]
 
 MODEL_USED = "x-openclaw-model-used"
 """The header, and in a stream the comment, that names the model that answers."""
+
+KEEP_ALIVE = "keep-alive"
 
 # How much is encoded at once; between two of these the connection may say that it has enough.
 WRITE_BYTES = 16 * 1024
@@ -54,6 +56,10 @@ class EventEncoder(Protocol):
         """Return the SSE events for an event of the run, possibly none."""
         ...
 
+    def nothing(self) -> bytes:
+        """Return what stands behind a comment: an SSE event that tells nothing new, or a blank line."""
+        ...
+
 
 class _Asked(Protocol):
     """What a request can do here besides what Twisted's can."""
@@ -67,9 +73,11 @@ class _Asked(Protocol):
         ...
 
 
-def model_used(event: ModelAnswering) -> bytes:
+def model_used(event: ModelAnswering, nothing: Callable[[], bytes]) -> bytes:
     """Return the comment for a stream's reader who asked for another model; the headers left before."""
-    return b"" if event.instead_of is None else comment(f"{MODEL_USED} {printable(event.model)}")
+    if event.instead_of is None:
+        return b""
+    return commented(f"{MODEL_USED} {printable(event.model)}", nothing())
 
 
 def printable(model: str) -> str:
@@ -246,7 +254,7 @@ class EventStream:
         left = self._wrote_at + self._keep_alive_seconds - self._clock.seconds()
         if left <= 0:
             if not self._paused:
-                self._write(COMMENT_KEEP_ALIVE)
+                self._write(commented(KEEP_ALIVE, self._encoder.nothing()))
             left = self._keep_alive_seconds
         self._timer = self._clock.callLater(left, self._keep_alive)
 

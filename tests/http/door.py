@@ -79,6 +79,13 @@ def data_of(event: str) -> Any:
     return json.loads(event.removeprefix("data: "))
 
 
+def commented(event: str) -> tuple[str, Any]:
+    """Return the comment in front of an SSE event, and the JSON of the event."""
+    assert event.startswith(": "), event
+    comment, *_, data = event.split("\n")
+    return comment.removeprefix(": "), data_of(data)
+
+
 def text_of(events: list[str]) -> str:
     """Return the text that a stream's events bring."""
     pieces = [data_of(event) for event in events if event != "data: [DONE]" and not event.startswith(":")]

@@ -17,7 +17,7 @@ from openclaw_twisted.errors import (
 from openclaw_twisted.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import user
-from tests.http.door import DoorCase, data_of, text_of
+from tests.http.door import DoorCase, commented, data_of, text_of
 
 TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = [ToolCallDelta(0, "c1", "f", ""), ToolCallDelta(0, arguments='{"a":1}'), Finished("tool_calls")]
@@ -257,7 +257,11 @@ class Streamed(DoorCase):
         self.open([pause, *reply("ok")], settings=settings)
         _, events = await self.stream()
         await events.queue.get()
-        self.assertEqual([await events.queue.get() for _ in range(2)], [": keep-alive"] * 2)
+        for _ in range(2):
+            comment, chunk = commented(await events.queue.get() or "")
+            self.assertEqual(comment, "keep-alive")
+            nothing = {"index": 0, "delta": {}, "finish_reason": None, "logprobs": None}
+            self.assertEqual((chunk["choices"], chunk["object"]), ([nothing], "chat.completion.chunk"))
         pause.go_on()
         self.assertEqual(text_of(await events.rest()), "ok")
 

@@ -82,6 +82,9 @@ class Text:
         text: str = event.text
         return text.encode()
 
+    def nothing(self) -> bytes:
+        return b""
+
 
 class Pace(SynchronousTestCase):
     """The stream between a batch and a reader, in the hands of a clock."""
