@@ -94,7 +94,15 @@ class InputFileIn(msgspec.Struct, tag_field="type", tag="input_file"):
     """A file, which is refused: no model here is given files."""
 
 
-PartIn = TextIn | InputTextIn | RefusalIn | ImageIn
+class FileIn(InputFileIn, tag_field="type", tag="file"):
+    """The same, as chat messages hold it."""
+
+
+class InputAudioIn(msgspec.Struct, tag_field="type", tag="input_audio"):
+    """A recording, which is refused as files are."""
+
+
+PartIn = TextIn | InputTextIn | RefusalIn | ImageIn | FileIn | InputAudioIn
 """A part of a chat message."""
 
 TextPartIn = TextIn | InputTextIn
@@ -262,6 +270,8 @@ def _part(part: PartIn | ItemPartIn, path: str, limits: ContentLimits) -> Part |
             raise InvalidRequestError(
                 "Files are not taken. Send what they say as text, or their pages as images.", param=path
             )
+        case InputAudioIn():
+            raise InvalidRequestError("Recordings are not taken. Send what they say as text.", param=path)
         case _:
             return TextPart(part.text)
 

@@ -17,7 +17,7 @@ BEYOND_THE_SCHEMA = re.compile(
     "|Two tools have the same name"
     "|is given twice, with different values"
     "|There is no response of this id"
-    "|Files are not taken|files are not kept here"
+    "|Files are not taken|Recordings are not taken|files are not kept here"
     "|Runs in the background|Conversations are not kept|Prompts are not stored"
     "|System messages hold text only"
     "|The session key (?:contains control characters|is longer than)"

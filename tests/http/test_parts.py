@@ -150,6 +150,17 @@ class DataUris(PartsCase):
         error = self.refused(data_uri(b"<svg/>", "image/svg+xml"), allowed=vectors)
         self.assertIn("not of the type", error.message)
 
+    def test_what_is_neither_text_nor_image(self) -> None:
+        table = [
+            ({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,"}}, "Files are not taken"),
+            ({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}, "Recordings"),
+        ]
+        for part, said in table:
+            with self.assertRaises(InvalidRequestError) as caught:
+                self.message(text("Look:"), part)
+            self.assertIn(said, caught.exception.message)
+            self.assertEqual(caught.exception.param, "messages[0].content[1]")
+
     def test_system_messages_hold_no_images(self) -> None:
         system = {"role": "system", "content": [image(data_uri(images.png()))]}
         body = {"messages": [system, {"role": "user", "content": "hi"}]}
