@@ -29,7 +29,7 @@ from openclaw_twisted.config.secret import Secret
 __all__ = ["MAX_TOKENS", "DeviceTokens", "IssuedToken", "device_tokens_path"]
 
 MAX_TOKENS = 1000
-"""How many are kept; the oldest are forgotten first."""
+"""How many are kept; those that nobody has used for longest are forgotten first."""
 
 _PREFIX = "ocd_"
 _SALT_BYTES = 32
@@ -95,7 +95,7 @@ class DeviceTokens:
         all_scopes = tuple(sorted({*scopes, *(scope for entry in mine for scope in entry.scopes)}))
         token = self._token(device_id, role, all_scopes)
         digest = _digest(token)
-        entry = self._kept.get(digest)
+        entry = self._used(digest)
         if entry is None:
             entry = _Kept(
                 digest=digest, device_id=device_id, role=role, scopes=all_scopes, issued_at_ms=now_ms
@@ -111,6 +111,7 @@ class DeviceTokens:
         entry = self._kept.get(_digest(token)) if token else None
         if entry is None or token is None or (entry.device_id, entry.role) != (device_id, role):
             return None
+        self._used(entry.digest)
         return IssuedToken(token=Secret(token), scopes=entry.scopes, issued_at_ms=entry.issued_at_ms)
 
     def rekey(self, secret_digest: bytes) -> None:
@@ -120,6 +121,13 @@ class DeviceTokens:
             self._key = key
             self._kept.clear()
             self._write()
+
+    def _used(self, digest: str) -> _Kept | None:
+        """Return an entry, which is the last one to be forgotten now."""
+        entry = self._kept.pop(digest, None)
+        if entry is not None:
+            self._kept[digest] = entry
+        return entry
 
     def _derive(self, secret_digest: bytes) -> bytes:
         return hmac.digest(self._salt, secret_digest, "sha256")

@@ -60,6 +60,16 @@ class IssueTests(TokenCase):
         self.assertEqual(len(tokens), MAX_TOKENS)
         self.assertIsNone(tokens.find(first, "0", "operator"))
 
+    def test_one_that_is_used_outlasts_clients_with_a_new_device_each_time(self):
+        tokens = self.tokens()
+        kept, asked_for = self.issue(tokens, device="kept"), self.issue(tokens, device="asked for")
+        for number in range(MAX_TOKENS):
+            self.issue(tokens, device=str(number))
+            self.assertIsNotNone(tokens.find(kept, "kept", "operator"), number)
+            self.assertEqual(self.issue(tokens, device="asked for", now_ms=9), asked_for)
+        self.assertEqual(len(tokens), MAX_TOKENS)
+        self.assertEqual(tokens.issue("asked for", "operator", (), now_ms=9).issued_at_ms, 5)
+
 
 class FileTests(TokenCase):
     def test_they_outlive_the_process_as_digests_that_only_the_owner_may_read(self):
