@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from openclaw_twisted.agents.directory import Agent, Directory
 from openclaw_twisted.agents.target import permitted_model
@@ -17,9 +18,17 @@ from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.ledger import Entry, Ledger
 
-__all__ = ["MAX_KEY_CHARS", "Asked", "Starter"]
+__all__ = ["MAX_KEY_CHARS", "Asked", "AskedThinking", "Starter", "wanted_thinking"]
 
 MAX_KEY_CHARS = 256
+
+AskedThinking = Thinking | Literal["", "default"]
+"""How hard clients ask a model to think; with the last two they leave it to the session or the agent."""
+
+
+def wanted_thinking(asked: AskedThinking | None) -> Thinking | None:
+    """Return how hard a model is to think; None for as hard as it does anyway."""
+    return None if not asked or asked == "default" else asked
 
 
 @dataclass(frozen=True, kw_only=True)

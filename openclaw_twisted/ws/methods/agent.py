@@ -9,17 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
-from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.ws.attachments import Attachment, user_message
 from openclaw_twisted.ws.ledger import Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.methods.agent_reply import Accepted, AgentEnd, accepted, final, in_flight
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_target import find_session
-from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
+from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, AskedThinking, Starter, wanted_thinking
 
 __all__ = ["AgentMethods", "AgentParams"]
 
@@ -29,7 +28,8 @@ METHOD = "agent"
 class AgentParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """What may be said with a message; `timeout` is in seconds, 0 is without end.
 
-    `to`, the person to reply to, changes nothing: everybody is in the agent's main session.
+    `to`, the person to reply to, changes nothing: everybody is in the agent's main session. Nor do the keys
+    of type `Raw`, with which OpenClaw's own programs tell where a message comes from and is to be delivered.
     """
 
     message: Annotated[str, Meta(min_length=1)]
@@ -38,12 +38,24 @@ class AgentParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     session_key: str | None = None
     session_id: str | None = None
     to: str | None = None
-    thinking: Thinking | None = None
+    thinking: AskedThinking | None = None
     model: str | None = None
     deliver: bool = False
     timeout: Annotated[float, Meta(ge=0, le=MAX_INTEGER)] | None = None
     attachments: tuple[Attachment, ...] = ()
     extra_system_prompt: str | None = None
+    account_id: Raw = Raw()
+    best_effort_deliver: Raw = Raw()
+    channel: Raw = Raw()
+    group_channel: Raw = Raw()
+    group_id: Raw = Raw()
+    group_space: Raw = Raw()
+    lane: Raw = Raw()
+    reply_account_id: Raw = Raw()
+    reply_channel: Raw = Raw()
+    reply_to: Raw = Raw()
+    thread_id: Raw = Raw()
+    voice_wake_trigger: Raw = Raw()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +103,7 @@ class AgentMethods:
             session_key=target,
             message=user_message(METHOD, params.message, params.attachments),
             model=params.model,
-            thinking=params.thinking,
+            thinking=wanted_thinking(params.thinking),
             instructions=(params.extra_system_prompt,) if params.extra_system_prompt else (),
             timeout_seconds=params.timeout,
         )

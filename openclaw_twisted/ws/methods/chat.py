@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
-from openclaw_twisted.config.settings import Thinking
 from openclaw_twisted.errors import CancelledRunError, GatewayError, InvalidRequestError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.runs.run import Run
@@ -20,7 +19,7 @@ from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.run_payloads import stop_reason
 from openclaw_twisted.ws.session_target import find_session
-from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, Starter
+from openclaw_twisted.ws.starting import MAX_KEY_CHARS, Asked, AskedThinking, Starter, wanted_thinking
 
 __all__ = ["AbortParams", "ChatMethods", "SendParams"]
 
@@ -43,7 +42,7 @@ class SendParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
     agent_id: _Text | None = None
     session_id: _Text | None = None
-    thinking: Thinking | Literal[""] | None = None
+    thinking: AskedThinking | None = None
     timeout_ms: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | None = None
     attachments: tuple[Attachment, ...] = ()
     deliver: bool = False
@@ -130,7 +129,7 @@ class ChatMethods:
             agent=agent,
             session_key=key,
             message=user_message(SEND, params.message, params.attachments),
-            thinking=params.thinking or None,
+            thinking=wanted_thinking(params.thinking),
             timeout_seconds=None if params.timeout_ms is None else params.timeout_ms / 1000,
         )
         self._check(params)

@@ -180,7 +180,20 @@ class RequestTests(AgentTestCase):
             self.assertEqual(
                 self.started(key=thinking, thinking=thinking).sampling.reasoning_effort, thinking
             )
+        for nothing in ("", "default"):
+            self.assertIsNone(self.started(key=f"k{nothing}", thinking=nothing).sampling.reasoning_effort)
         self.assertIn("at /thinking: ", self.problem(thinking="very"))
+
+    def test_what_the_application_for_macos_sends(self):
+        request = self.started(
+            sessionKey="agent:main:main",
+            thinking="default",
+            deliver=False,
+            to="",
+            channel="webchat",
+            voiceWakeTrigger="computer",
+        )
+        self.assertEqual(str(request.session_key), "agent:main:main")
 
     def test_instructions_and_time(self):
         request = self.started(extraSystemPrompt="Be brief.")
