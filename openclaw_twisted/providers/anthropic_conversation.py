@@ -16,12 +16,13 @@ import msgspec
 from openclaw_twisted.content import ImagePart, Message, Part, ToolCall, text_of
 from openclaw_twisted.providers.refusals import UNREADABLE
 
-__all__ = ["Block", "Turn", "system_blocks", "tool_names", "turns"]
+__all__ = ["Block", "Turn", "have_the_user_end", "system_blocks", "tool_names", "turns"]
 
 Block = dict[str, Any]
 Turn = dict[str, Any]
 
 OPENING = "(The conversation begins with the assistant.)"
+GO_ON = "(Go on.)"
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -50,6 +51,12 @@ def turns(messages: Sequence[Message]) -> list[Turn]:
     if found and found[-1]["role"] == "assistant":
         _trim(found[-1]["content"][-1])
     return found
+
+
+def have_the_user_end(found: list[Turn]) -> None:
+    """Add a turn of the user to a conversation that ends with the assistant's, for who goes on with none."""
+    if found and found[-1]["role"] == "assistant":
+        found.append({"role": "user", "content": [_text(GO_ON)]})
 
 
 def tool_names(messages: Sequence[Message]) -> list[str]:

@@ -23,7 +23,7 @@ from openclaw_twisted.apart import Apart
 from openclaw_twisted.boundaries import Batches, ModelRequest, Provider, Sampling
 from openclaw_twisted.config.settings import ModelSettings
 from openclaw_twisted.providers.answer import Answer
-from openclaw_twisted.providers.anthropic_conversation import Block, system_blocks, turns
+from openclaw_twisted.providers.anthropic_conversation import Block, have_the_user_end, system_blocks, turns
 from openclaw_twisted.providers.anthropic_stream import MessageReader
 from openclaw_twisted.providers.anthropic_thinking import think
 from openclaw_twisted.providers.anthropic_tools import offer_tools
@@ -109,6 +109,9 @@ def request_body(
         think(body, request, model)
     if model.sampling and "thinking" not in body:
         _sample(body, sampling)
+    # Nor does a model go on with a turn of its own when it thinks first.
+    if not model.continues or "thinking" in body:
+        have_the_user_end(body["messages"])
     _mark(body, sampling.cache_retention, at_home=at_home)
     return msgspec.json.encode(body)
 

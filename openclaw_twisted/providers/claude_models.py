@@ -27,7 +27,8 @@ class Claude(msgspec.Struct, frozen=True, kw_only=True):
     `adaptive`: it chooses how much to think, guided by one of `efforts`, in place of a budget. `off`: the
     kind of thinking that stands for none, None when that is what it does unasked, or never does
     (`always_thinks`). `forced`: a call of a tool can be demanded. `sampling`: temperature and top_p can be
-    set. `schemas`: answers and tool calls can be held to a JSON schema.
+    set. `schemas`: answers and tool calls can be held to a JSON schema. `continues`: a last turn of its own
+    is a beginning that it goes on with.
     """
 
     adaptive: bool = False
@@ -36,6 +37,7 @@ class Claude(msgspec.Struct, frozen=True, kw_only=True):
     forced: bool = True
     sampling: bool = True
     schemas: bool = False
+    continues: bool = True
     efforts: tuple[str, ...] = ()
 
 
@@ -56,7 +58,7 @@ def claude(model: str) -> Claude:
     if version >= (4, 7):
         return _newest(family, version)
     if version == (4, 6):
-        return Claude(adaptive=True, schemas=True, efforts=("low", "medium", "high", "max"))
+        return Claude(adaptive=True, schemas=True, continues=False, efforts=("low", "medium", "high", "max"))
     return Claude(schemas=version >= (4, 5))
 
 
@@ -77,5 +79,6 @@ def _newest(family: str, version: tuple[int, int]) -> Claude:
         forced=version <= (5, 0) or family == "haiku",
         sampling=False,
         schemas=True,
+        continues=False,
         efforts=_EFFORTS,
     )

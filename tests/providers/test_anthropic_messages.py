@@ -124,6 +124,20 @@ class ConversationTests(SynchronousTestCase):
         sent = body(user("a haiku"), assistant(" Here it is: \n"))
         self.assertEqual(sent["messages"][-1]["content"], said(" Here it is:"))
 
+    def test_the_user_ends_where_no_beginning_is_continued(self) -> None:
+        asked = (user("a haiku"), assistant("Here it is:"))
+        thinking = ModelSettings(id=OLD, reasoning=True)
+        for sent in (
+            *(body(*asked, model=model) for model in ("claude-sonnet-4-6", NEW, FORCELESS)),
+            body(*asked, settings=thinking, reasoning_effort="low"),
+        ):
+            self.assertEqual([turn["role"] for turn in sent["messages"]], ["user", "assistant", "user"])
+            self.assertEqual(sent["messages"][1]["content"], said("Here it is:"))
+            self.assertTrue(sent["messages"][2]["content"][0]["text"].strip())
+        for model in (NEW, OLD):
+            self.assertEqual(body(model=model)["messages"], [{"role": "user", "content": said("hi")}])
+        self.assertEqual(body(*asked, settings=thinking)["messages"][-1]["role"], "assistant")
+
     def test_ids_of_other_providers(self) -> None:
         call_id = "functions.look:0|fc"
         sent = body(user("a"), assistant("", ToolCall(call_id, "look", "{}")), result("42", call_id))

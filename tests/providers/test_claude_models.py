@@ -8,7 +8,8 @@ from openclaw_twisted.providers.claude_models import Claude, claude
 
 __all__ = ["NameTests"]
 
-NEW = Claude(adaptive=True, sampling=False, schemas=True, efforts=("low", "medium", "high", "xhigh", "max"))
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+NEW = Claude(adaptive=True, sampling=False, schemas=True, continues=False, efforts=EFFORTS)
 
 
 class NameTests(SynchronousTestCase):
@@ -27,7 +28,7 @@ class NameTests(SynchronousTestCase):
     def test_4_6_chooses_for_itself(self) -> None:
         for name in ("claude-opus-4-6", "anthropic/claude-sonnet-4.6", "us.anthropic.claude-opus-4-6-v1"):
             taken = claude(name)
-            self.assertEqual((taken.adaptive, taken.sampling), (True, True), name)
+            self.assertEqual((taken.adaptive, taken.sampling, taken.continues), (True, True, False), name)
             self.assertEqual(taken.efforts, ("low", "medium", "high", "max"))
 
     def test_4_7_and_4_8_think_when_asked_to(self) -> None:
@@ -50,4 +51,4 @@ class NameTests(SynchronousTestCase):
         for name, expected in table.items():
             taken = claude(name)
             self.assertEqual((taken.off, taken.always_thinks, taken.forced), expected, name)
-            self.assertFalse(taken.sampling, name)
+            self.assertFalse(taken.sampling or taken.continues, name)
