@@ -28,7 +28,10 @@ RUN_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 FIRST_TOKEN_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-DROP_REASONS = ("too_many_connections", "slow_head", "slow_body", "stalled_reader")
+DROP_REASONS = (
+    *("too_many_connections", "slow_head", "slow_body", "stalled_reader"),
+    *("slow_login", "slow_consumer", "large_message"),  # of WebSockets
+)
 
 _ENDINGS = ("finished", "failed", "cancelled")
 _STANDINGS = ("ready", "resting", "failing", "refused")

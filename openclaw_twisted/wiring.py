@@ -115,7 +115,13 @@ class Wiring:
     def behind_websockets(self, runner: Runner) -> tuple[Behind, Doorkeeping]:
         """Return what WebSocket clients reach, and by which rules."""
         origins = OriginRule(WEBSOCKET_ORIGINS, self.settings.gateway.control_ui.allowed_origins)
-        behind = Behind(runner=runner, directory=self.directory, loaded=self.loaded, now=time.time)
+        behind = Behind(
+            runner=runner,
+            directory=self.directory,
+            loaded=self.loaded,
+            now=time.time,
+            dropped=self._lasting.metrics.connection_dropped,
+        )
         return behind, dataclasses.replace(self.rules, origins=origins)
 
     def models_in_use(self) -> set[str]:

@@ -21,13 +21,14 @@ __all__ = ["Behind"]
 class Behind:
     """What is behind the door: who runs agents, who there is, and what was configured.
 
-    `now` gives seconds since the epoch.
+    `now` gives seconds since the epoch, `dropped` hears why a connection was not kept.
     """
 
     runner: Runner
     directory: Directory
     loaded: Loaded
     now: Callable[[], float]
+    dropped: Callable[[str], object] = lambda _reason: None
 
     @property
     def shown(self) -> Shown:

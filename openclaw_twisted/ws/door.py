@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from openclaw_twisted import __version__
+from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.auth.device_tokens import DeviceTokens
 from openclaw_twisted.auth.doorkeeping import Doorkeeping
 from openclaw_twisted.ws.behind import Behind
@@ -48,6 +50,8 @@ class WebSocketDoor:
 
     `host` is this machine's name, as people know it; `started_at` is when `clock` had the gateway started.
     """
+
+    _log = Logger()
 
     def __init__(  # noqa: PLR0913 - what it works with, and two facts for those who come in
         self,
@@ -97,6 +101,7 @@ class WebSocketDoor:
             desk=Desk(gate=rules.gate, tokens=self._tokens, now=behind.now),
             clock=self._clock,
             login_seconds=self._limits.websocket_login_seconds,
+            dropped=behind.dropped,
         )
         self._greeting = Greeting(
             version=__version__,
@@ -196,7 +201,7 @@ class WebSocketDoor:
             place.leave()
             self._forget(connection)
 
-        connection = Connection(self._clock, self._limits, begin, gone)
+        connection = Connection(self._clock, self._limits, begin, gone, self._dropped)
         connection.factory = self._factory
         self._connections.add(connection)
         return connection
@@ -208,6 +213,18 @@ class WebSocketDoor:
         self._pulse.join(client)
         hello = self._greeting.to(client, self._dispatcher.names, self._pulse.state())
         return hello, Exchange(self._dispatcher, client, connection.send)
+
+    def _dropped(self, connection: Connection, reason: str) -> None:
+        self._behind.dropped(reason)
+        client = self._clients.get(connection)
+        if client is not None:
+            self._log.warn(
+                "the WebSocket of {program} at {address} was closed: {reason}",
+                program=shown(client.program),
+                address=client.address,
+                reason=reason,
+                connection_id=client.connection_id,
+            )
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -60,11 +60,12 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """What every handshake of one gateway needs."""
+    """What every handshake of one gateway needs; `dropped` hears why a connection was not kept."""
 
     desk: Desk
     clock: IReactorTime
     login_seconds: float
+    dropped: Callable[[str], object] = lambda _reason: None
 
 
 Welcome = Callable[[Client], tuple[HelloOk, Receiver]]
@@ -153,6 +154,7 @@ def _refuse(_handshake: Handshake, newcomer: _Newcomer, refusal: Refusal) -> Non
 
 
 def _expire(_handshake: Handshake, newcomer: _Newcomer) -> None:
+    newcomer.reception.dropped("slow_login")
     newcomer.wire.close(NORMAL_CLOSE, "")
 
 

@@ -63,7 +63,8 @@ def new_factory(clock: IReactorTime, limits: LimitsSettings) -> WebSocketServerF
 class Connection(WebSocketServerProtocol):
     """The server's end of a connection.
 
-    `begin` makes the handshake that belongs to it, `gone` is called when the connection is.
+    `begin` makes the handshake that belongs to it, `gone` is called when the connection is, `dropped` when a
+    limit has ended it, with the reason.
     """
 
     transport: Any
@@ -76,6 +77,7 @@ class Connection(WebSocketServerProtocol):
         limits: LimitsSettings,
         begin: Callable[[Connection], Handshake],
         gone: Callable[[Connection], None],
+        dropped: Callable[[Connection, str], object] = lambda _connection, _reason: None,
     ) -> None:
         super().__init__()
         self.maxMessagePayloadSize = limits.max_login_payload_bytes
@@ -83,9 +85,10 @@ class Connection(WebSocketServerProtocol):
         self._limits = limits
         self._handshake = begin(self)
         self._gone = gone
+        self._dropped = dropped
         self._outbox = Outbox(
             self._write_frame,
-            lambda: self.close(SLOW_CONSUMER_CLOSE, "slow consumer"),
+            self._give_up,
             soft_bytes=limits.soft_buffer_bytes,
             hard_bytes=limits.max_buffered_bytes,
         )
@@ -147,6 +150,8 @@ class Connection(WebSocketServerProtocol):
         for timer in (self._last_resort, self.closeHandshakeTimeoutCall):  # Autobahn lets its own run
             if timer is not None and timer.active():
                 timer.cancel()
+        if self.localCloseCode == self.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG:
+            self._dropped(self, "large_message")
         self._outbox.clear()
         self._handshake.lose()
         self._gone(self)
@@ -161,6 +166,10 @@ class Connection(WebSocketServerProtocol):
 
     def stopProducing(self) -> None:  # noqa: N802
         """Nothing is left to stop: `connectionLost` follows."""
+
+    def _give_up(self) -> None:
+        self._dropped(self, "slow_consumer")
+        self.close(SLOW_CONSUMER_CLOSE, "slow consumer")
 
     def _write_frame(self, frame: bytes) -> None:
         if self.state == self.STATE_OPEN:

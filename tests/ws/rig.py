@@ -249,6 +249,7 @@ class Rig:
         if agents is not None:
             sections["agents"] = dict(agents)
         self._clients: list[MemoryClient] = []
+        self.dropped: list[str] = []
         loaded = loaded_of(**sections)
         self.settings = loaded.settings
         directory = directory_of(self.settings)
@@ -269,6 +270,7 @@ class Rig:
             directory=directory,
             loaded=loaded,
             now=lambda: NOW + self.clock.seconds(),
+            dropped=self.dropped.append,
         )
         self.door = WebSocketDoor(
             self.clock,

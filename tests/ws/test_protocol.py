@@ -25,6 +25,8 @@ class FrameTests(RigTestCase):
         self.assertEqual(client.frames(), [])
         assert client.outcome is not None
         self.assertEqual(client.outcome[0], 1009)
+        client.hang_up()
+        self.assertEqual(self.door.dropped, ["large_message"])
 
     def test_pieces_count_together(self):
         client = self.door.newcomer()
@@ -78,6 +80,7 @@ class LivenessTests(RigTestCase):
     def test_a_client_that_does_not_log_in_is_closed(self):
         client = self.door.newcomer()
         self.door.clock.advance(15)
+        self.assertEqual(self.door.dropped, ["slow_login"])
         self.assertEqual(client.frames(), [])
         self.assertEqual(client.outcome, (1000, ""))
         self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
@@ -157,6 +160,7 @@ class SlowConsumerTests(RigTestCase):
         self.assertEqual(self.client.outcome, (1008, "slow consumer"))
         self.door.clock.advance(CLOSE_TIMEOUT_SECONDS)
         self.assertTrue(self.client.wire.aborted)
+        self.assertEqual(self.door.dropped, ["slow_consumer"])
 
     def test_what_was_read_does_not_count(self):
         for _ in range(20):
