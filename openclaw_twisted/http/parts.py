@@ -214,6 +214,9 @@ def read_content(
 ) -> Content:
     """Return a message's content: text as text, parts as parts; absent content is empty text.
 
+    Parts that are nothing but text become one, a line for each at least, as OpenClaw has it: clients put
+    together what they have to say of pieces that do not end in a blank.
+
     Raises `InvalidRequestError` for images and files that are not taken. Nothing is fetched here.
     """
     if given is None:
@@ -222,7 +225,7 @@ def read_content(
         return given
     parts = tuple(_part(part, f"{path}[{at}]", limits) for at, part in enumerate(given))
     texts = [part.text for part in parts if isinstance(part, TextPart)]
-    return "".join(texts) if len(texts) == len(parts) else parts
+    return "\n".join(filter(None, texts)) if len(texts) == len(parts) else parts
 
 
 def with_parts(message: Message, parts: tuple[Part | ImageLink, ...]) -> Message:

@@ -129,7 +129,7 @@ class Whole(DoorCase):
         asked = self.door.runs.provider.requests[0]
         self.assertEqual(asked.model, "scripted/m")
         self.assertEqual(
-            asked.messages, (Message(role="system", content="Be brief.\n\nBe kind."), user("ab"))
+            asked.messages, (Message(role="system", content="Be brief.\n\nBe kind."), user("a\nb"))
         )
         self.assertEqual((asked.sampling.temperature, asked.sampling.max_tokens), (0.5, 7))
 

@@ -180,8 +180,10 @@ class Messages(ParsingCase):
         )
 
     def test_parts_of_text_are_text(self) -> None:
-        parts = [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}]
-        self.assertEqual(self.said(messages=[{"role": "user", "content": parts}]).messages[0].content, "ab")
+        parts = [{"type": "text", "text": text} for text in ("", "```py\n1\n```", "")]
+        parts.append({"type": "input_text", "text": "What is it?"})
+        said = self.said(messages=[{"role": "user", "content": parts}]).messages[0].content
+        self.assertEqual(said, "```py\n1\n```\nWhat is it?")
 
     def test_somebody_has_to_ask(self) -> None:
         for messages in ([{"role": "system", "content": "s"}], [{"role": "assistant", "content": "a"}]):
