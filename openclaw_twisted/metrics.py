@@ -32,6 +32,7 @@ DROP_REASONS = (
     *("too_many_connections", "slow_head", "slow_body", "stalled_reader"),
     *("slow_login", "slow_consumer", "large_message"),  # of WebSockets
 )
+LOGIN_FAILURES = ("unauthorized", "rate_limited")
 
 _ENDINGS = ("finished", "failed", "cancelled")
 _STANDINGS = ("ready", "resting", "failing", "refused")
@@ -188,6 +189,8 @@ class Metrics:
             self._drops(reason)
         logins = self._counter("failed_logins", "Attempts to log in, at any door, that were refused.", "code")
         self._responses, self._failed_logins = cache(responses.labels), cache(logins.labels)
+        for code in LOGIN_FAILURES:
+            self._failed_logins(code)
 
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(name, says, labels, namespace="openclaw", registry=self.registry)

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from openclaw_twisted import __version__
-from openclaw_twisted.config.file import load, own_home, state_dir
+from openclaw_twisted.config.file import find, load, own_home, state_dir
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.errors import ConfigError, Problem
@@ -87,10 +87,10 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     look_names_up_apart(reactor)
     os.umask(0o077)  # for what twistd makes, too: its log and its pid file; --umask wins over this
     environ = dict(os.environ)  # noqa: TID251 - likewise
-    if options["state-dir"] is not None:
-        environ["OPENCLAW_STATE_DIR"] = str(Path(options["state-dir"]).expanduser().absolute())
     home = own_home()
-    path = Path(options["config"]).expanduser().absolute() if options["config"] else None
+    state = _state(options, environ, home)
+    environ["OPENCLAW_STATE_DIR"] = str(state)
+    path = _config(options, environ, home)
 
     def read() -> Loaded:
         loaded = load(path, environ, home, overrides=options.overrides)
@@ -101,7 +101,6 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         loaded = read()
         for warning in loaded.warnings:
             _log.warn("{warning}", warning=str(warning))
-        state = state_dir(environ, home)
         gateway = Gateway(
             reactor,
             loaded,
@@ -119,6 +118,21 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     reactor.callWhenRunning(_settle, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
+
+
+# Whatever is relative is so to where the process has been started; twistd goes elsewhere later (--rundir).
+
+
+def _state(options: Options, environ: Mapping[str, str], home: Path) -> Path:
+    named = options["state-dir"]
+    return (Path(named).expanduser() if named else state_dir(environ, home)).absolute()
+
+
+def _config(options: Options, environ: Mapping[str, str], home: Path) -> Path | None:
+    """Return the file that was named; None for the one that the environment tells as well."""
+    named = Path(options["config"]).expanduser() if options["config"] else None
+    found = find(named, environ, home)
+    return named if found.is_absolute() else found.absolute()
 
 
 def _settle(gateway: Gateway) -> None:
@@ -177,11 +191,19 @@ def _journal(twistd: Mapping[str, Any], loaded: Loaded, folder: Path) -> Journal
     console: Console | None = None
     if name and name != "-":
         path = Path(name).absolute()
-        console = Console(path.open("a", encoding="utf-8", errors="backslashreplace"), path)
+        console = Console(_appended(path), path)
     elif foreground and (terminal := _terminal()) is not None:
         console = Console(terminal)
     secrets = secrets_in(loaded.settings)
     return Journal(loaded.settings.logging, folder=folder, console=console, secrets=secrets)
+
+
+def _appended(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}. Name a file in a folder of this user's."
+        raise ConfigError(str(path), (Problem("--logfile", message),)) from error
 
 
 def _terminal() -> TextIO | None:

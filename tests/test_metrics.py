@@ -52,6 +52,15 @@ class CountingTests(SynchronousTestCase):
     def value(self, metrics: Metrics, name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"openclaw_{name}", labels)
 
+    def test_the_first_of_what_alarms_are_made_of_is_an_increase(self) -> None:
+        metrics = Metrics(agents=["main"], versions={})
+        for status in ("finished", "failed", "cancelled"):
+            self.assertEqual(self.value(metrics, "runs_total", agent="main", status=status), 0)
+        for code in ("unauthorized", "rate_limited"):
+            self.assertEqual(self.value(metrics, "failed_logins_total", code=code), 0)
+        for reason in ("too_many_connections", "slow_login", "slow_consumer"):
+            self.assertEqual(self.value(metrics, "dropped_connections_total", reason=reason), 0)
+
     def test_what_is_told_is_counted(self) -> None:
         metrics = full()
         self.assertEqual(self.value(metrics, "runs_total", agent="main", status="finished"), 1)

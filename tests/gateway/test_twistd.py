@@ -98,6 +98,22 @@ class Living(ProcessCase):
         self.assertEqual((await self.chat(gateway))[0], 200)
         self.assertEqual(await gateway.stop(), -15)
 
+    async def test_relative_paths_are_so_to_where_it_was_started(self) -> None:
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        prelude = (
+            "import os, sys; os.environ |= {'OPENCLAW_STATE_DIR': 'state', 'OPENCLAW_CONFIG_PATH': "
+            "'openclaw.json'}; del sys.argv[-2:]"
+        )
+        gateway = self.start(None, f"--rundir={elsewhere}", prelude=prelude)
+        await gateway.ready
+        gateway.process.signalProcess("HUP")
+        while "read again" not in gateway.output:
+            await turn()
+        self.assertEqual(await gateway.stop(), -15)
+        self.assertEqual([path.name for path in elsewhere.iterdir()], [])
+        self.assertTrue((gateway.state_dir / "sessions.sqlite3").exists())
+
     async def test_a_running_stream_may_end_before_the_process_does(self) -> None:
         calls: list[UpstreamCall] = []
         self.upstream.behaviour = calls.append
@@ -158,6 +174,12 @@ class Refusing(ProcessCase):
             self.assertEqual(await gateway.ended, 1)
             self.assertIn("setpriv", gateway.output + gateway.errors)
             self.assertFalse(gateway.state_dir.exists())
+
+    async def test_a_log_file_that_cannot_be_written(self) -> None:
+        gateway = self.start(None, f"--logfile={self.folder}/none/gateway.log")
+        self.assertEqual(await gateway.ended, EXIT_CONFIG)
+        self.assertIn("--logfile: cannot be written: No such file or directory", gateway.errors)
+        self.assertNotIn("Traceback", gateway.output + gateway.errors)
 
     async def test_a_machine_that_uses_another_gateway(self) -> None:
         self.config["gateway"] |= {"mode": "remote", "remote": {"url": "wss://gateway.example"}}
