@@ -14,7 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from openclaw_twisted.config import dotenv, syntax
+from openclaw_twisted.config import auth_profiles, dotenv, syntax
+from openclaw_twisted.config.auth_profiles import AuthProfiles, profiles_path
 from openclaw_twisted.config.findings import Findings
 from openclaw_twisted.config.include import Includes
 from openclaw_twisted.config.parse import Loaded, settle
@@ -69,12 +70,18 @@ def load(
     disk = _Disk(main.parent, home)
     findings = Findings()
     environ = _with_dotenv(environ, state_dir(environ, home) / ".env", disk, findings)
+    profiles = _profiles(state_dir(environ, home), disk, findings)
     named = path is not None or _path_from(environ, "OPENCLAW_CONFIG_PATH", home) is not None
     exists = named or _is_there(main)
     tree, files = _tree(main, disk, _roots(environ, home), findings) if exists else ({}, ())
     try:
         loaded = settle(
-            tree, environ, source=str(main), overrides=overrides, read_secret_file=disk.secret_bytes
+            tree,
+            environ,
+            source=str(main),
+            overrides=overrides,
+            read_secret_file=disk.secret_bytes,
+            profiles=profiles,
         )
     except ConfigError as error:
         raise ConfigError(str(main), (*findings.problems, *error.problems)) from None
@@ -140,9 +147,22 @@ def _with_dotenv(
     return {**added, **{name: value for name, value in environ.items() if value or name not in added}}
 
 
+def _profiles(state_dir: Path, disk: _Disk, findings: Findings) -> AuthProfiles:
+    path = profiles_path(state_dir)
+    if not _is_there(path):
+        return AuthProfiles()
+    try:
+        return AuthProfiles(disk.text(path))
+    except ConfigError as error:
+        findings.warn(str(path), f"is left out: {error.problems[0].message}")
+    except (ValueError, RecursionError):
+        findings.warn(str(path), "is left out: it is not JSON as OpenClaw writes it")
+    return AuthProfiles()
+
+
 def _say_who_else_may(disk: _Disk, holds_secrets: bool, findings: Findings) -> None:
     for path, mode in disk.modes.items():
-        secret = holds_secrets or path.name == ".env"
+        secret = holds_secrets or path.name in {".env", auth_profiles.NAME}
         if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
             findings.warn(str(path), f"holds secrets and others can read it; run: chmod 600 {path}")
         elif mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -7,21 +7,27 @@ models, so that a key that is in the environment for something else opens nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from openclaw_twisted.config.auth_profiles import AuthProfiles
 from openclaw_twisted.config.secret import Secret
 
 __all__ = ["KNOWN", "Known", "supply"]
 
 
 class Known(NamedTuple):
-    """Where a provider is, the variables that may hold its key, and its API; no variable: it needs no key."""
+    """Where a provider is, the variables that may hold its key, and its API; no variable: it needs no key.
+
+    `also` is another place of the same provider that the key may be for.
+    """
 
     base_url: str
     variables: tuple[str, ...] = ()
     api: str = "openai-completions"
+    also: str | None = None
 
 
 _ANTHROPIC: Final = "anthropic-messages"
@@ -41,9 +47,11 @@ KNOWN: Final[Mapping[str, Known]] = {
     "kimi": Known("https://api.kimi.com/coding", ("KIMI_API_KEY", "KIMICODE_API_KEY"), _ANTHROPIC),
     "kimi-coding": Known("https://api.kimi.com/coding", ("KIMI_API_KEY", "KIMICODE_API_KEY"), _ANTHROPIC),
     "lmstudio": Known("http://127.0.0.1:1234/v1"),
-    "minimax": Known("https://api.minimax.io/anthropic", ("MINIMAX_API_KEY",), _ANTHROPIC),
+    "minimax": Known(
+        "https://api.minimax.io/anthropic", ("MINIMAX_API_KEY",), _ANTHROPIC, also="https://api.minimaxi.com"
+    ),
     "mistral": Known("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
-    "moonshot": Known("https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY",)),
+    "moonshot": Known("https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY",), also="https://api.moonshot.cn"),
     "nvidia": Known("https://integrate.api.nvidia.com/v1", ("NVIDIA_API_KEY",)),
     "ollama": Known("http://127.0.0.1:11434/v1"),
     "openai": Known("https://api.openai.com/v1", ("OPENAI_API_KEY",)),
@@ -51,65 +59,85 @@ KNOWN: Final[Mapping[str, Known]] = {
     "synthetic": Known("https://api.synthetic.new/anthropic", ("SYNTHETIC_API_KEY",), _ANTHROPIC),
     "together": Known("https://api.together.xyz/v1", ("TOGETHER_API_KEY",)),
     "venice": Known("https://api.venice.ai/api/v1", ("VENICE_API_KEY",)),
+    "vercel-ai-gateway": Known("https://ai-gateway.vercel.sh/v1", ("AI_GATEWAY_API_KEY",)),
     "vllm": Known("http://127.0.0.1:8000/v1", ("VLLM_API_KEY",)),
     "xai": Known("https://api.x.ai/v1", ("XAI_API_KEY",)),
     "xiaomi": Known("https://api.xiaomimimo.com/v1", ("XIAOMI_API_KEY",)),
-    "zai": Known("https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "Z_AI_API_KEY")),
+    "zai": Known(
+        "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "Z_AI_API_KEY"), also="https://open.bigmodel.cn"
+    ),
 }
 
 _VARIABLES: Final = frozenset(name for known in KNOWN.values() for name in known.variables)
 
 
-def supply(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
+def supply(tree: dict[str, Any], environ: Mapping[str, str], profiles: AuthProfiles) -> None:
     """Put known providers into the tree, as far as they are named there and their keys can be had.
 
-    What the file says of a provider stays; an address that it lacks is filled in, and so is a key for that
-    address. Whatever has the wrong type is left for the builder to name.
+    What the file says of a provider stays; an address that it lacks is filled in, and so is a key. Whatever
+    has the wrong type is left for the builder to name.
     """
     models = tree.setdefault("models", {})
     providers = models.setdefault("providers", {}) if isinstance(models, dict) else None
     if not isinstance(providers, dict):
         return
+    keys = partial(_keys, environ, profiles, _order(tree))
     for provider_id, given in providers.items():
         if isinstance(given, dict):
-            _complete(given, KNOWN.get(provider_id), environ)
+            _complete(given, provider_id, keys)
             _take_openai_door(given)
     if models.get("mode") == "replace":
         return
     for provider_id in {name.partition("/")[0]: None for name in _named(tree.get("agents"))}:
         known = KNOWN.get(provider_id)
         if known is not None and provider_id not in providers:
-            key = _key(known, environ)
-            if key is not None or not known.variables:
-                providers[provider_id] = {
-                    "baseUrl": known.base_url,
-                    "api": known.api,
-                    **({} if key is None else {"apiKey": key}),
-                }
+            given = {}
+            _complete(given, provider_id, keys)
+            if "apiKey" in given or not known.variables:
+                providers[provider_id] = given
 
 
-def _complete(given: dict[str, Any], known: Known | None, environ: Mapping[str, str]) -> None:
-    written = given.get("apiKey")
+def _complete(given: dict[str, Any], provider_id: str, keys: Callable[[str, object], Sequence[Any]]) -> None:
+    written, known = given.get("apiKey"), KNOWN.get(provider_id)
     if (
         isinstance(written, str) and written in _VARIABLES
     ):  # the variable's name, which OpenClaw looks up, too
         given["apiKey"] = f"${written}"
-    if known is None:
-        return
-    if "baseUrl" not in given and not any("baseUrl" in model for model in _objects(given.get("models"))):
-        given["baseUrl"] = known.base_url
-    address = given.get("baseUrl")
-    if not isinstance(address, str):
-        return
-    if address.rstrip("/") == known.base_url:
-        given.setdefault("api", known.api)
-    key = _key(known, environ)
-    if (
-        key is not None
-        and not {"apiKey", "apiKeys"} & given.keys()
-        and _origin(address) == _origin(known.base_url)
-    ):
-        given["apiKey"] = key
+    if known is not None:
+        if "baseUrl" not in given and not any("baseUrl" in each for each in _objects(given.get("models"))):
+            given["baseUrl"] = known.base_url
+        address = given.get("baseUrl")
+        if isinstance(address, str) and address.rstrip("/") == known.base_url:
+            given.setdefault("api", known.api)
+    if not {"apiKey", "apiKeys"} & given.keys():
+        first, *more = keys(provider_id, given.get("baseUrl")) or (None,)
+        if first is not None:
+            given["apiKey"] = first
+        if more:
+            given["apiKeys"] = more
+
+
+def _keys(
+    environ: Mapping[str, str],
+    profiles: AuthProfiles,
+    order: Mapping[str, Any],
+    provider_id: str,
+    address: object,
+) -> Sequence[Any]:
+    """Return a provider's keys: the environment's, which is for its own address alone, else its profiles'."""
+    known = KNOWN.get(provider_id)
+    if known is not None and isinstance(address, str):
+        homes = [_origin(home) for home in (known.base_url, known.also) if home is not None]
+        key = next(filter(None, (environ.get(name, "").strip() for name in known.variables)), None)
+        if key is not None and _origin(address) in homes:
+            return [Secret(key)]
+    return profiles.keys(provider_id, order)
+
+
+def _order(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    auth = tree.get("auth")
+    order = auth.get("order") if isinstance(auth, dict) else None
+    return order if isinstance(order, dict) else {}
 
 
 def _take_openai_door(given: dict[str, Any]) -> None:
@@ -142,11 +170,6 @@ def _origin(address: str) -> tuple[str, str | None, int | None] | None:
     except ValueError:
         return None
     return parts.scheme, parts.hostname, port
-
-
-def _key(known: Known, environ: Mapping[str, str]) -> Secret | None:
-    given = (environ.get(name, "").strip() for name in known.variables)
-    return next((Secret(key) for key in given if key), None)
 
 
 def _named(agents: object) -> Iterator[str]:

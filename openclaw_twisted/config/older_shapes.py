@@ -76,15 +76,26 @@ def _add_agent(merged: dict[str, Any], written_id: str, entry: Any, path: str, f
 
 
 def _agent_models(agents: dict[str, Any]) -> None:
-    """Give an agent's `model` that names fallbacks only the primary model of the defaults."""
-    default = _object(agents, "defaults").get("model")
-    primary = default.get("primary") if isinstance(default, dict) else default
-    if not isinstance(primary, str):
-        return
+    """Give a `model` that only names fallbacks a primary model: an agent's that of the defaults."""
+    defaults = _object(agents, "defaults")
+    _complete_model(defaults, None)
+    model = defaults.get("model")
+    primary = model.get("primary") if isinstance(model, dict) else model
     for entry in _object(agents, "entries").values():
-        model = entry.get("model") if isinstance(entry, dict) else None
-        if isinstance(model, dict):
-            model.setdefault("primary", primary)
+        if isinstance(entry, dict):
+            _complete_model(entry, primary)
+
+
+def _complete_model(holder: dict[str, Any], primary: object) -> None:
+    model = holder.get("model")
+    if not isinstance(model, dict) or "primary" in model:
+        return
+    if isinstance(primary, str):
+        holder["model"] = {"primary": primary, **model}
+    elif not model:
+        del holder["model"]  # OpenClaw's setup may leave it empty
+    elif isinstance(fallbacks := model.get("fallbacks"), list) and fallbacks:
+        holder["model"] = {**model, "primary": fallbacks[0], "fallbacks": fallbacks[1:]}
 
 
 def _local_model(models: dict[str, Any], findings: Findings) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from openclaw_twisted.config import known_providers, older_shapes, rules, syntax
+from openclaw_twisted.config.auth_profiles import AuthProfiles
 from openclaw_twisted.config.builder import Builder
 from openclaw_twisted.config.findings import Findings
 from openclaw_twisted.config.secret import Secret
@@ -61,15 +62,18 @@ def parse(
     return settle(syntax.decode(text, source), environ, source=source, overrides=overrides)
 
 
-def settle(
+def settle(  # noqa: PLR0913 - each is read from somewhere else
     tree: Any,
     environ: Mapping[str, str],
     *,
     source: str,
     overrides: Mapping[str, object] = _NOTHING,
     read_secret_file: ReadSecretFile | None = None,
+    profiles: AuthProfiles | None = None,
 ) -> Loaded:
     """Return the settings that plain values, with their includes in place, and the environment give.
+
+    `profiles` have keys that stand nowhere else.
 
     Raises `ConfigError` with every problem.
     """
@@ -79,7 +83,7 @@ def settle(
     environ = _with_variables(tree, environ)
     tree = substitute(tree, environ, findings)
     older_shapes.normalise(tree, findings)
-    known_providers.supply(tree, environ)
+    known_providers.supply(tree, environ, profiles or AuthProfiles())
     _from_environment(tree, environ, findings)
     for path, value in overrides.items():
         _place(tree, path, value)

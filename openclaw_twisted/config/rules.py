@@ -258,7 +258,7 @@ def _why_silent(name: str, settings: Settings) -> str | None:
         known = KNOWN.get(provider_id)
         if known is None or models.mode == "replace":
             return f"there is no {key}"
-        return f"set {known.variables[0]}, or {key}.apiKey; auth profiles are not read"
+        return f"set {known.variables[0]}, or {key}.apiKey; logins of OpenClaw's are not used"
     listed = next((model for model in provider.models if model.id == model_id), None)
     api = (listed.api if listed is not None else None) or provider.api
     return None if api in SPOKEN_APIS else f'"{api}" is an API that this version does not speak'

@@ -79,7 +79,8 @@ class SupplyTests(ParseCase):
         page = PAGE.read_text(encoding="utf-8")
         for name, known in KNOWN.items():
             variables = ", ".join(f"`{variable}`" for variable in known.variables) or "none"
-            self.assertIn(f"| `{name}` | {variables} | `{known.base_url}` |\n", page)
+            places = ", ".join(f"`{place}`" for place in (known.base_url, known.also) if place)
+            self.assertIn(f"| `{name}` | {variables} | {places} |\n", page)
 
     def test_wrong_types_are_named_as_ever(self) -> None:
         self.problem("{models: 3}", "models", "an object")
@@ -107,6 +108,10 @@ class KeyTests(ParseCase):
             "https://api.openai.com:1/v1",
         ):
             self.assertIsNone(self.keys_at(f"{{baseUrl: '{address}'}}", environ), address)
+
+    def test_to_another_place_of_the_same_provider(self) -> None:
+        text = "{models: {providers: {minimax: {baseUrl: 'https://api.minimaxi.com/anthropic'}}}}"
+        self.assertEqual(providers(self, text, {"MINIMAX_API_KEY": "k"})["minimax"].api_key, Secret("k"))
 
     def test_one_that_is_configured_wins(self) -> None:
         self.assertEqual(self.keys_at("{apiKey: 'mine'}", {"OPENAI_API_KEY": "sk"}), Secret("mine"))

@@ -23,11 +23,23 @@ class ModelChoiceTests(ParseCase):
         text = "{agents: {defaults: {model: 'a/b'}, entries: {main: {model: {fallbacks: ['c/d']}}}}}"
         self.assertEqual(self.settings(text).agents.entries["main"].model, ModelChoice("a/b", ("c/d",)))
 
-    def test_fallbacks_alone_without_any_primary_are_refused(self) -> None:
-        self.problem(
-            "{agents: {entries: {main: {model: {fallbacks: ['c/d']}}}}}",
-            "agents.entries.main.model",
-            'needs the key "primary"',
+    def test_without_any_primary_the_first_fallback_is_it(self) -> None:
+        """OpenClaw's schema has both keys optional."""
+        model = "model: {fallbacks: ['c/d', 'e/f']}"
+        read = self.settings(f"{{agents: {{entries: {{main: {{{model}}}}}}}}}").agents
+        self.assertEqual(read.entries["main"].model, ModelChoice("c/d", ("e/f",)))
+        read = self.settings(f"{{agents: {{defaults: {{{model}}}, list: [{{id: 'a', {model}}}]}}}}").agents
+        self.assertEqual(read.defaults.model, ModelChoice("c/d", ("e/f",)))
+        self.assertEqual(read.entries["a"].model, ModelChoice("c/d", ("c/d", "e/f")))
+
+    def test_an_empty_one_is_none(self) -> None:
+        read = self.settings("{agents: {defaults: {model: {}}, list: [{id: 'a', model: {}}]}}").agents
+        self.assertEqual((read.defaults.model, read.entries["a"].model), (None, None))
+
+    def test_another_key_is_refused_as_ever(self) -> None:
+        self.assertEqual(
+            [*self.problems("{agents: {defaults: {model: {primry: 'c/d'}}}}")],
+            ["agents.defaults.model.primry", "agents.defaults.model"],
         )
 
 
