@@ -44,10 +44,19 @@ class ToolIn(msgspec.Struct):
 
 
 class CalledIn(msgspec.Struct):
-    """The function that an earlier assistant message called."""
+    """The function that an earlier message called; OpenClaw takes arguments that are no text too."""
 
     name: str
-    arguments: str | None = ""
+    arguments: str | dict[str, Any] | None = ""
+
+    @property
+    def written(self) -> str:
+        """The arguments as text."""
+        given = self.arguments
+        if not isinstance(given, dict):
+            return given or ""
+        check_depth(given, "messages")
+        return msgspec.json.encode(given).decode()
 
 
 class ToolCallIn(msgspec.Struct):
@@ -244,11 +253,11 @@ def _content(given: MessageIn, at: int, limits: ContentLimits) -> Content:
 def _calls(given: AssistantIn) -> tuple[ToolCall, ...]:
     if given.function_call is not None and not given.tool_calls:
         call = given.function_call
-        return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.arguments or ""),)
+        return (ToolCall(id=_legacy_id(call.name), name=call.name, arguments=call.written),)
     if not given.tool_calls:
         return ()
     return tuple(
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "")
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.written)
         for call in given.tool_calls
     )
 

@@ -73,9 +73,9 @@ class ImageUrl(msgspec.Struct):
 
 
 class ImageIn(msgspec.Struct, tag_field="type", tag="image_url"):
-    """An image part."""
+    """An image part; OpenClaw takes the bare address too."""
 
-    image_url: ImageUrl
+    image_url: ImageUrl | str
 
 
 class InputImageIn(msgspec.Struct, tag_field="type", tag="input_image"):
@@ -262,6 +262,8 @@ def _part(part: PartIn | ItemPartIn, path: str, limits: ContentLimits) -> Part |
         case RefusalIn():
             return TextPart(part.refusal)
         case ImageIn():
+            if isinstance(part.image_url, str):
+                return _image(ImageUrl(part.image_url), f"{path}.image_url", limits)
             return _image(part.image_url, f"{path}.image_url.url", limits)
         case InputImageIn():
             if part.image_url is None:

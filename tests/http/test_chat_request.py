@@ -179,6 +179,19 @@ class Messages(ParsingCase):
             ),
         )
 
+    def test_arguments_that_are_no_text(self) -> None:
+        for arguments, written in (({"a": [1, 10**30]}, f'{{"a":[1,{10**30}]}}'), ({}, "{}")):
+            call = {"id": "c1", "function": {"name": "f", "arguments": arguments}}
+            called = {"role": "assistant", "tool_calls": [call]}
+            said = self.said(messages=[called, {"role": "tool", "tool_call_id": "c1", "content": "x"}])
+            self.assertEqual(said.messages[0].tool_calls, (ToolCall("c1", "f", written),))
+        deep: Any = {}
+        for _ in range(200):
+            deep = {"a": deep}
+        legacy = {"role": "assistant", "function_call": {"name": "f", "arguments": deep}}
+        error = self.refused(messages=[legacy, {"role": "user", "content": "x"}])
+        self.assertIn("levels deep", error.message)
+
     def test_parts_of_text_are_text(self) -> None:
         parts = [{"type": "text", "text": text} for text in ("", "```py\n1\n```", "")]
         parts.append({"type": "input_text", "text": "What is it?"})

@@ -150,6 +150,13 @@ class DataUris(PartsCase):
         error = self.refused(data_uri(b"<svg/>", "image/svg+xml"), allowed=vectors)
         self.assertIn("not of the type", error.message)
 
+    def test_a_bare_address(self) -> None:
+        given = {"type": "image_url", "image_url": data_uri(images.png())}
+        self.assertEqual(self.message(given), self.message(image(data_uri(images.png()))))
+        with self.assertRaises(InvalidRequestError) as caught:
+            self.message({"type": "image_url", "image_url": "https://example.org/a.png"})
+        self.assertEqual(caught.exception.param, "messages[0].content[0].image_url")
+
     def test_what_is_neither_text_nor_image(self) -> None:
         table = [
             ({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,"}}, "Files are not taken"),
