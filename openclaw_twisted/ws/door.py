@@ -29,6 +29,7 @@ from openclaw_twisted.ws.lobby import Lobby, Place
 from openclaw_twisted.ws.method import Method
 from openclaw_twisted.ws.presence import Presence
 from openclaw_twisted.ws.pulse import Pulse
+from openclaw_twisted.ws.refusal_log import RefusalLog
 from openclaw_twisted.ws.session_news import SessionNews
 from openclaw_twisted.ws.upgrade import Upgrade
 
@@ -89,6 +90,7 @@ class WebSocketDoor:
             places_per_network=limits.max_unauthenticated_websockets_per_address,
         )
         self._upgrade = Upgrade(rules, lobby, self._connect)
+        self._refusals = RefusalLog(clock)
         self._connections: set[Connection] = set()
         self._clients: dict[Connection, Client] = {}
         self._empty: Deferred[None] | None = None
@@ -101,6 +103,7 @@ class WebSocketDoor:
             desk=Desk(gate=rules.gate, tokens=self._tokens, now=behind.now),
             clock=self._clock,
             login_seconds=self._limits.websocket_login_seconds,
+            refused=self._refusals.tell,
             dropped=behind.dropped,
         )
         self._greeting = Greeting(

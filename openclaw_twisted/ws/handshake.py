@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted.agents.directory import shown
+from openclaw_twisted.auth.addresses import ClientAddress
 from openclaw_twisted.ws import frames
 from openclaw_twisted.ws.connect import Client, Desk, Login, Visitor, log_in
 from openclaw_twisted.ws.event_payloads import Challenge
@@ -60,11 +61,15 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """What every handshake of one gateway needs; `dropped` hears why a connection was not kept."""
+    """What every handshake of one gateway needs.
+
+    `refused` hears who was sent away, `dropped` why a connection was not kept.
+    """
 
     desk: Desk
     clock: IReactorTime
     login_seconds: float
+    refused: Callable[[ClientAddress, Refusal], object] = lambda _address, _refusal: None
     dropped: Callable[[str], object] = lambda _reason: None
 
 
@@ -145,12 +150,7 @@ def _refuse(_handshake: Handshake, newcomer: _Newcomer, refusal: Refusal) -> Non
     if refusal.fault is not None:
         newcomer.wire.send(frames.failure(refusal.request_id, refusal.fault))
     newcomer.wire.close(refusal.close_code, refusal.close_reason)
-    _log.info(
-        "refused a WebSocket client from {address}: {kind}",
-        address=str(newcomer.visitor.address.ip),
-        kind=refusal.kind,
-        close_code=refusal.close_code,
-    )
+    newcomer.reception.refused(newcomer.visitor.address, refusal)
 
 
 def _expire(_handshake: Handshake, newcomer: _Newcomer) -> None:
