@@ -45,6 +45,13 @@ RESENDING_HEADERS = frozenset({"x-openwebui-chat-id"})
 They also name it in errands of their own: Open WebUI has titles, tags and follow-up questions written, which
 the next turn must not know of, and lets its users change what was said.
 """
+AFFINITY_HEADER = "x-session-affinity"
+ROUTED_BY = "x-session-id"
+"""The headers by which coding agents, opencode among them, ask for the server that has their prompt cached.
+
+Together they name no conversation: such an agent sends it whole each time, with what its user took back left
+out, and puts the same two on titles and summaries, which it has written meanwhile.
+"""
 _DEFAULT_FORMS = ("", "openclaw", "openclaw/default", "openclaw:default")
 _AGENT_FORMS = ("openclaw/", "openclaw:", "agent:")
 
@@ -153,6 +160,8 @@ def _session(
     for name, conversation in conversations:
         if conversation is not None:
             header = name.strip().lower()
+            if header == ROUTED_BY and _spelled(AFFINITY_HEADER) in given:
+                continue
             client = header.removeprefix("x-").removesuffix("-id")
             key = session_key.for_client(agent.id, client, conversation)
             return agent, key, header in RESENDING_HEADERS

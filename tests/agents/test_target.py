@@ -265,6 +265,14 @@ class SessionTests(SynchronousTestCase):
         )
 
     def test_chat_clients_headers_can_be_others_or_none(self):
+        routed = {"x-session-id": "s1", "x-session-affinity": "s1"}
+        self.assertTrue(resolve(None, routed).session_key.stateless)
+        self.assertEqual(key(headers=routed | {"x-openwebui-chat-id": "c1"}), "agent:main:openwebui-chat:c1")
+        self.assertEqual(key(headers=routed, user="u"), "agent:main:openai-user:u")
+        self.assertEqual(key(headers=routed | {"x-openclaw-session-key": "k"}), "agent:main:k")
+        affine = ChatCompletionsSettings(session_headers=("x-session-id", "x-session-affinity"))
+        named = resolve(None, routed, options=affine).session_key
+        self.assertEqual(str(named), "agent:main:session-affinity:s1")
         options = ChatCompletionsSettings(session_headers=("X-Thread",))
         headers = {"x-thread": "t1", "x-session-id": "s1"}
         self.assertEqual(key(headers=headers, options=options), "agent:main:thread:t1")
