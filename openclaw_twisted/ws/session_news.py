@@ -73,7 +73,7 @@ class SessionNews:
         self._following = following
         self._tell = tell
         self._waiting: dict[tuple[str, str], SessionChange] = {}
-        self._told_seq: dict[str, int] = {}
+        self._told: dict[str, tuple[str, int]] = {}
         self._working = False
         self._work: Deferred[None] = succeed(None)
         self._stop_watching = sessions.bus.watch(self._hear)
@@ -87,7 +87,7 @@ class SessionNews:
     def _hear(self, change: SessionChange) -> None:
         key = change.session_key
         if not self._following.messages(key):
-            self._told_seq.pop(key, None)
+            self._told.pop(key, None)
             if not self._following.sessions:
                 return
         agent_id = change.agent_id
@@ -121,28 +121,27 @@ class SessionNews:
     async def _tell_change(self, change: SessionChange) -> None:
         key, store = change.session_key, self._sessions.store
         row = None if change.reason == "delete" else await store.session(key)
-        if change.reason == "delete":
-            self._told_seq.pop(key, None)  # its messages are counted from 1 again
-        if change.reason == "message" and self._following.messages(key):
-            await self._tell_messages(change)
+        if change.reason == "message" and row is not None and self._following.messages(key):
+            await self._tell_messages(change, row.session_id)
         followers = tuple(self._following.sessions)
         if followers:
             self._tell(
                 Event("sessions.changed", partial(self._changed, change, row), numbered=False), followers
             )
 
-    async def _tell_messages(self, change: SessionChange) -> None:
+    async def _tell_messages(self, change: SessionChange, session_id: str) -> None:
         key, store = change.session_key, self._sessions.store
         kept = await store.history(key, MAX_NEW_MESSAGES, max_characters=MAX_READ_CHARACTERS)
-        told = self._told_seq.get(key)
+        told_id, told = self._told.get(key, ("", 0))
+        # A session that was deleted begins again with another id, and counts its messages from 1.
         new = [
             stored
             for stored in kept
-            if (stored.run_id == kept[-1].run_id if told is None else stored.seq > told)
+            if (stored.seq > told if told_id == session_id else stored.run_id == kept[-1].run_id)
         ]
         if not new:
             return
-        self._told_seq[key] = new[-1].seq
+        self._told[key] = session_id, new[-1].seq
         runs = {run.run_id: run for run in await store.runs(key, MAX_NEW_MESSAGES)}
         followers = tuple(self._following.messages(key))
         shapes = {speaks_4: history_messages(new, runs, speaks_4=speaks_4) for speaks_4 in (True, False)}

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from openclaw_twisted import session_key
-from openclaw_twisted.boundaries import SessionChange
+from openclaw_twisted.boundaries import Retention, SessionChange
 from openclaw_twisted.content import Usage
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import run_request, user
@@ -112,6 +113,17 @@ class MessageTests(NewsCase):
         self.run_in()
         deleting = self.door.runs.runner.sessions.delete(session_key.parse(KEY, "main"))
         self.successResultOf(Deferred.fromCoroutine(deleting))
+        self.run_in()
+        told = [message["messageSeq"] for message in client.heard("session.message")]
+        self.assertEqual(told, [1, 2, 3, 4, 1, 2])
+
+    def test_a_session_that_begins_again_after_maintenance_has_deleted_it(self):
+        client = self.client(4, "sessions.messages.subscribe", key="a")
+        self.run_in()
+        self.run_in()
+        old = Retention(unused_before=math.inf)
+        pruned = self.successResultOf(Deferred.fromCoroutine(self.door.runs.store.prune(old)))
+        self.assertEqual(pruned.sessions, 1)
         self.run_in()
         told = [message["messageSeq"] for message in client.heard("session.message")]
         self.assertEqual(told, [1, 2, 3, 4, 1, 2])
