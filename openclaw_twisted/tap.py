@@ -29,7 +29,7 @@ from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.name_lookups import look_names_up_apart
 from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "must_be_local"]
 
 BINDS = ("auto", "loopback", "lan", "tailnet", "custom")
 _TOO_LATE = ("uid", "gid", "chroot")
@@ -94,7 +94,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
 
     def read() -> Loaded:
         loaded = load(path, environ, home, overrides=options.overrides)
-        _must_be_local(loaded)
+        must_be_local(loaded)
         return loaded
 
     try:
@@ -211,7 +211,8 @@ def _terminal() -> TextIO | None:
     return sys.__stdout__ or sys.stdout
 
 
-def _must_be_local(loaded: Loaded) -> None:
+def must_be_local(loaded: Loaded) -> None:
+    """Refuse a configuration that means another machine's gateway; raises `ConfigError`."""
     if loaded.settings.gateway.mode == "remote":
         message = 'is "remote": this machine uses the gateway of gateway.remote.url. Set it to "local".'
         raise ConfigError(str(loaded.path), (Problem("gateway.mode", message),))

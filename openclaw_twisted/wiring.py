@@ -114,7 +114,8 @@ class Wiring:
 
     def behind_websockets(self, runner: Runner) -> tuple[Behind, Doorkeeping]:
         """Return what WebSocket clients reach, and by which rules."""
-        origins = OriginRule(WEBSOCKET_ORIGINS, self.settings.gateway.control_ui.allowed_origins)
+        allowed = self.settings.gateway.control_ui.allowed_origins
+        origins = OriginRule(WEBSOCKET_ORIGINS, allowed, strict=False)  # OpenClaw takes anything here
         behind = Behind(
             runner=runner,
             directory=self.directory,

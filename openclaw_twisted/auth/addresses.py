@@ -268,8 +268,11 @@ def _to_ascii(name: str) -> str:
 class OriginRule:
     """Which web pages may send requests: those we served ourselves, and those that are listed."""
 
-    def __init__(self, key: str, allowed: Sequence[str] = ()) -> None:
-        """`key` is the setting that `allowed` comes from. Raises `ConfigError` for what is no origin."""
+    def __init__(self, key: str, allowed: Sequence[str] = (), *, strict: bool = True) -> None:
+        """`key` is the setting that `allowed` comes from.
+
+        Raises `ConfigError` for what is no origin, unless it need not be `strict`: then that lets nobody in.
+        """
         self._key = key
         self._allowed: set[str] = set()
         problems = []
@@ -277,10 +280,10 @@ class OriginRule:
             origin = _parse_origin(entry.strip().removesuffix("/"))
             if entry.strip() == "*":
                 _log.warn('"*" in {key} is ignored: list each origin that may send requests.', key=key)
-            elif origin is None:
+            elif origin is None and strict:
                 message = f'"{entry}" is no origin. Write it like https://app.example.org, without a path.'
                 problems.append(Problem(f"{key}[{index}]", message))
-            else:
+            elif origin is not None:
                 self._allowed.add(str(origin))
         if problems:
             raise ConfigError(key, tuple(problems))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ def check_config(*, config: Path | None, as_json: bool) -> None:
     surroundings = Surroundings.of_this_process()
     try:
         loaded = surroundings.load(config)
+        _put_together(loaded, surroundings)
     except ConfigError as error:
         if not as_json:
             raise
@@ -44,6 +47,42 @@ def check_config(*, config: Path | None, as_json: bool) -> None:
         )
     else:
         _print(loaded, summary)
+
+
+def _put_together(loaded: Loaded, surroundings: Surroundings) -> None:
+    """Make the gateway as a start would, without starting it; raises `ConfigError` for what that finds."""
+    from twisted.internet import reactor  # noqa: TID251 - an entry point; nothing runs in it
+
+    from openclaw_twisted.service import Gateway
+    from openclaw_twisted.tap import must_be_local
+
+    try:
+        must_be_local(loaded)
+        Gateway(
+            reactor,
+            _with_token(loaded),
+            state_dir=surroundings.state_dir,
+            home=surroundings.home,
+            out=StringIO(),
+            leave=lambda _code: None,
+        )
+    except ConfigError as error:
+        source = str(loaded.path) if loaded.path is not None else error.source
+        raise ConfigError(source, error.problems) from None
+
+
+def _with_token(loaded: Loaded) -> Loaded:
+    """Return the configuration with a token: a start would make one, and that is a start's business."""
+    import msgspec
+
+    from openclaw_twisted.config.secret import Secret
+
+    gateway = loaded.settings.gateway
+    if gateway.auth.resolved_mode != "token" or gateway.auth.token is not None:
+        return loaded
+    auth = msgspec.structs.replace(gateway.auth, token=Secret("made at the first start"))
+    gateway = msgspec.structs.replace(gateway, auth=auth)
+    return replace(loaded, settings=msgspec.structs.replace(loaded.settings, gateway=gateway))
 
 
 def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:

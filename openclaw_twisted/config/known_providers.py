@@ -88,7 +88,8 @@ def supply(tree: dict[str, Any], environ: Mapping[str, str], profiles: AuthProfi
             _take_openai_door(given)
     if models.get("mode") == "replace":
         return
-    for provider_id in {name.partition("/")[0]: None for name in _named(tree.get("agents"))}:
+    names = (*_named(tree.get("agents")), *_texts([models.get("embedding")]))
+    for provider_id in dict.fromkeys(name.partition("/")[0] for name in names):
         known = KNOWN.get(provider_id)
         if known is not None and provider_id not in providers:
             given = {}

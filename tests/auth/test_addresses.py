@@ -327,6 +327,11 @@ class OriginRuleTests(SynchronousTestCase):
         )
         self.assertEqual([problem.path for problem in error.problems], [f"{KEY}[0]", f"{KEY}[2]"])
 
+    def test_without_strictness_they_let_nobody_in(self) -> None:
+        rule = OriginRule(KEY, ["null", "https://ok.example"], strict=False)
+        self.assertEqual(rule.listed(Headers({"origin": ["https://ok.example"]})), "https://ok.example")
+        self.assertIsNone(rule.listed(Headers({"origin": ["null"]})))
+
     @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.text(max_size=12), st.text(max_size=12))
     def test_only_the_listed_text_passes(self, before: str, after: str):

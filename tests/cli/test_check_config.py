@@ -82,6 +82,27 @@ class CheckConfigTests(CommandTestCase):
             {"gateway.port", "gateway.bind"}, {problem["path"] for problem in document["problems"]}
         )
 
+    def test_what_only_a_start_would_find_is_told_too(self) -> None:
+        for text, key in {
+            "{gateway: {tls: {enabled: true, certPath: '/no.pem', keyPath: '/no.key'}}}": "gateway.tls",
+            "{gateway: {http: {allowedHosts: ['a..b']}}}": "gateway.http.allowedHosts[0]",
+            "{gateway: {mode: 'remote'}}": "gateway.mode",
+            "{models: {embedding: 'no/such'}}": "models.embedding",
+            "{models: {providers: {p: {baseUrl: 'https://h', request: {tls: {ca: '/no.pem'}}}}}}": (
+                "models.providers.p.request.tls"
+            ),
+        }.items():
+            path = self.configure(text)
+            document = json.loads(self.invoke("check-config", "--json").stdout)
+            self.assertEqual((document["ok"], document["path"]), (False, str(path)), text)
+            self.assertEqual([problem["path"] for problem in document["problems"]], [key])
+            self.assertIn(f"  - {key}: ", self.fail_with(1, "check-config"))
+
+    def test_nothing_is_made_by_asking(self) -> None:
+        self.configure("{models: {mode: 'replace'}}")
+        self.succeed("check-config")
+        self.assertEqual([path.name for path in self.state.iterdir()], ["openclaw.json"])
+
     def test_a_file_that_is_named_has_to_be_there(self) -> None:
         missing = str(self.home / "no.json")
         self.assertIn(missing, self.fail_with(1, "check-config", "--config", missing))

@@ -41,6 +41,10 @@ class SupplyTests(ParseCase):
         ):
             self.assertEqual([*providers(self, f"{{agents: {agents}}}", KEY)], ["anthropic"], agents)
 
+    def test_for_embeddings(self) -> None:
+        text = "{models: {embedding: 'openai/text-embedding-3-small'}}"
+        self.assertEqual([*providers(self, text, {"OPENAI_API_KEY": "sk"})], ["openai"])
+
     def test_the_files_own_variables_count(self) -> None:
         text = CLAUDE[:-1] + ", env: {vars: {ANTHROPIC_API_KEY: 'sk-file'}}}"
         self.assertEqual(providers(self, text)["anthropic"].api_key, Secret("sk-file"))
