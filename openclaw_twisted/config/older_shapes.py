@@ -13,7 +13,9 @@ from openclaw_twisted.config.findings import Findings, at
 
 __all__ = ["normalise"]
 
-_AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_AGENT_ID = re.compile(r"[a-z0-9_][a-z0-9_-]*")
+_UNFIT = re.compile(r"[^a-z0-9_-]+")
+_MAX_ID_CHARACTERS = 64
 
 
 def normalise(tree: dict[str, Any], findings: Findings) -> None:
@@ -55,19 +57,24 @@ def _agent_entries(agents: dict[str, Any], findings: Findings) -> None:
 
 
 def _add_agent(merged: dict[str, Any], written_id: str, entry: Any, path: str, findings: Findings) -> None:
-    agent_id = written_id.strip().lower()
+    asked = written_id.strip().lower()
+    agent_id = _UNFIT.sub("-", asked).strip("-")[:_MAX_ID_CHARACTERS]
     if not _AGENT_ID.fullmatch(agent_id):
-        fitting = re.sub(r"[^a-z0-9_-]+", "-", agent_id).strip("-_")[:64]
-        example = f', like "{fitting}"' if fitting else ""
-        findings.refuse(path, f"an agent's id has letters, digits, - and _ only, at most 64{example}")
+        findings.refuse(
+            path, "an agent's id has letters (a to z), digits, - and _; this one has none of them"
+        )
         return
+    if agent_id != asked:
+        findings.warn(
+            path, f'the agent\'s id is read as "{agent_id}": it has letters, digits, - and _, at most 64'
+        )
     if agent_id in merged:
         first = findings.shown(at("agents.entries", agent_id))
         findings.refuse(path, f'is a second agent "{agent_id}"; the first is {first}')
         return
     if isinstance(entry, dict):
         inner = entry.get("id", written_id)
-        if not isinstance(inner, str) or inner.strip().lower() != agent_id:
+        if not isinstance(inner, str) or inner.strip().lower() not in {asked, agent_id}:
             findings.refuse(at(path, "id"), f'must be "{agent_id}" as its key says, or be left out')
         entry = {**entry, "id": agent_id}
     merged[agent_id] = entry

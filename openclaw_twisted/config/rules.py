@@ -154,9 +154,8 @@ def _tls_files(settings: Settings, findings: Findings) -> None:
 def _one_default_agent(settings: Settings, findings: Findings) -> None:
     default = [agent.id for agent in settings.agents.entries.values() if agent.default]
     for agent_id in default[1:]:
-        findings.refuse(
-            f"{at('agents.entries', agent_id)}.default",
-            f'makes a second default agent beside "{default[0]}"; keep one of them',
+        findings.warn(
+            f"{at('agents.entries', agent_id)}.default", f'has no effect: the default agent is "{default[0]}"'
         )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from openclaw_twisted.agents.directory import Directory
+from openclaw_twisted.config.findings import at
 from openclaw_twisted.config.settings import ModelChoice, Secret, Settings
 from tests.config.cases import ParseCase, written
 
@@ -64,10 +68,18 @@ class AgentTests(ParseCase):
     def test_an_id_that_contradicts_its_key_is_refused(self) -> None:
         self.problem("{agents: {entries: {a: {id: 'b'}}}}", "agents.entries.a.id", 'must be "a"')
 
-    def test_bad_ids_come_with_a_good_one(self) -> None:
-        self.problem("{agents: {entries: {'My Agent!': {}}}}", 'agents.entries["My Agent!"]', '"my-agent"')
-        self.problem("{agents: {list: [{id: '../x'}]}}", "agents.list[0]", '"x"')
-        self.problem("{agents: {list: [{id: '%s'}]}}" % ("a" * 65), "agents.list[0]", "at most 64")
+    def test_ids_are_made_fit_as_openclaw_does(self) -> None:
+        for given, read in {"My Agent!": "my-agent", "../x": "x", "a" * 65: "a" * 64, "-a-": "a"}.items():
+            for text, path in (
+                (f"{{agents: {{list: [{{id: '{given}'}}]}}}}", "agents.list[0]"),
+                (f"{{agents: {{entries: {{'{given}': {{}}}}}}}}", at("agents.entries", given)),
+            ):
+                self.assertEqual([*self.settings(text).agents.entries], [read])
+                self.assertIn(f'read as "{read}"', self.warnings(text)[path])
+
+    def test_an_id_without_anything_fit_is_refused(self) -> None:
+        for given in ("", " ", "..", "\u5c0f\u52a9\u624b"):
+            self.problem(f"{{agents: {{list: [{{id: '{given}'}}]}}}}", "agents.list[0]", "letters")
 
     def test_an_agent_in_the_list_needs_an_id(self) -> None:
         self.problem("{agents: {list: [{}]}}", "agents.list[0]", '"id"')
@@ -77,11 +89,12 @@ class AgentTests(ParseCase):
         self.problem("{agents: {entries: []}}", "agents.entries", "must be an object")
         self.problem("{agents: {entries: {a: 1}}}", "agents.entries.a", "must be an object")
 
-    def test_two_default_agents_are_refused(self) -> None:
-        self.problem(
-            "{agents: {list: [{id: 'a', default: true}, {id: 'b', default: true}]}}",
-            "agents.list[1].default",
-            'second default agent beside "a"',
+    def test_the_first_of_two_default_agents_is_it(self) -> None:
+        text = "{agents: {list: [{id: 'a', default: true}, {id: 'b', default: true}]}}"
+        directory = Directory(self.settings(text).agents, state_dir=Path(), home=Path())
+        self.assertEqual(directory.default.id, "a")
+        self.assertEqual(
+            self.warnings(text), {"agents.list[1].default": 'has no effect: the default agent is "a"'}
         )
 
 
