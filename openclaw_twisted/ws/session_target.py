@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from openclaw_twisted import session_key
 from openclaw_twisted.agents.directory import Agent, Directory, shown
+from openclaw_twisted.boundaries import SessionStore
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.params import invalid
 
-__all__ = ["MAIN_KEY", "find_session", "main_session"]
+__all__ = ["MAIN_KEY", "find_session", "kept_session", "main_session"]
 
 MAIN_KEY = "main"
 
@@ -56,6 +57,24 @@ def find_session(
     if chosen is not None and owner.id != chosen.id:
         raise invalid(method, f'agent "{chosen.id}" does not match session key agent "{owner.id}"')
     return owner, SessionKey(owner.id, found.rest)
+
+
+async def kept_session(
+    method: str, directory: Directory, store: SessionStore, *, key: str, agent_id: str | None = None
+) -> SessionKey:
+    """Return the session that is to be looked at or deleted, be it what a removed agent has left behind.
+
+    Raises `InvalidRequestError` as `find_session` does.
+    """
+    try:
+        return find_session(method, directory, agent_id=agent_id, key=key)[1]
+    except InvalidRequestError:
+        left = await store.session(key.strip().lower())
+        if left is None or directory.get(left.agent_id) is not None:
+            raise
+        if agent_id is not None and agent_id.strip().lower() != left.agent_id:
+            raise
+        return session_key.parse(left.session_key, left.agent_id)
 
 
 def _key_of_id(agent: Agent, chosen_id: str | None) -> str:

@@ -14,7 +14,7 @@ from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMes
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import MAX_INTEGER
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
-from openclaw_twisted.ws.session_target import find_session
+from openclaw_twisted.ws.session_target import find_session, kept_session
 from openclaw_twisted.ws.since import Since4
 
 __all__ = ["HistoryMethods", "HistoryParams", "MetadataParams", "StartupParams"]
@@ -132,8 +132,10 @@ class HistoryMethods:
         return Answer(ChatMetadata(models=tuple(map(self._model, agent.candidates()))))
 
     async def _history(self, call: Call, method: str, params: HistoryParams, max_bytes: int) -> History:
-        _, key = find_session(method, self.shown.directory, agent_id=params.agent_id, key=params.session_key)
         store, new = self.sessions.store, call.client.speaks_4
+        key = await kept_session(
+            method, self.shown.directory, store, agent_id=params.agent_id, key=params.session_key
+        )
         row = await store.session(str(key))
         total = row.message_count if row else 0
         messages: tuple[HistoryMessage, ...] = ()

@@ -20,7 +20,7 @@ from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_payloads import Choices, Shown, milliseconds
-from openclaw_twisted.ws.session_target import MAIN_KEY, find_session
+from openclaw_twisted.ws.session_target import MAIN_KEY, find_session, kept_session
 
 __all__ = [
     "CompactParams",
@@ -268,7 +268,8 @@ class SessionChanges:
 
     async def delete(self, _call: Call, params: DeleteParams) -> Answer[Deleted]:
         """Stop a session's runs and delete it."""
-        _, key = self._target(DELETE, params.key, params.agent_id)
+        directory, store = self.shown.directory, self.runner.sessions.store
+        key = await kept_session(DELETE, directory, store, key=params.key, agent_id=params.agent_id)
         if key == SessionKey(self.shown.directory.default.id, MAIN_KEY):
             raise InvalidRequestError(f"Cannot delete the main session ({key}).")
         await self._expect(key, params.expected_session_id)

@@ -18,7 +18,7 @@ from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import MAX_INTEGER, NoParams, invalid
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession, milliseconds
-from openclaw_twisted.ws.session_target import find_session
+from openclaw_twisted.ws.session_target import find_session, kept_session
 from openclaw_twisted.ws.since import Since4
 
 __all__ = [
@@ -234,7 +234,7 @@ class SessionMethods:
 
     async def describe(self, call: Call, params: DescribeParams) -> Answer[Described]:
         """Show one session."""
-        row = await self.sessions.store.session(str(self._key(DESCRIBE, params.key, params.agent_id)))
+        row = await self.sessions.store.session(await self._kept(DESCRIBE, params.key, params.agent_id))
         if row is None:
             return Answer(Described(None))
         shown = self.shown.session(
@@ -265,6 +265,10 @@ class SessionMethods:
 
     def _key(self, method: str, key: str, agent_id: str | None) -> SessionKey:
         return find_session(method, self.shown.directory, agent_id=agent_id, key=key)[1]
+
+    async def _kept(self, method: str, key: str, agent_id: str | None) -> str:
+        directory, store = self.shown.directory, self.sessions.store
+        return str(await kept_session(method, directory, store, key=key, agent_id=agent_id))
 
     async def _listed(self, params: ListParams, *, speaks_4: bool) -> Listed:
         limit = min(params.limit, MAX_LISTED)
@@ -309,7 +313,7 @@ class SessionMethods:
     async def _found(self, params: ResolveParams) -> SessionRow | None:
         store = self.sessions.store
         if params.key is not None:
-            return await store.session(str(self._key(RESOLVE, params.key, params.agent_id)))
+            return await store.session(await self._kept(RESOLVE, params.key, params.agent_id))
         if params.session_id is not None:
             row = await store.find_session(session_id=params.session_id)
             # What a client chose as an id of its own is a part of the key.
@@ -325,7 +329,7 @@ class SessionMethods:
 
     async def _preview(self, asked: str, params: PreviewParams) -> Preview:
         try:
-            key = str(self._key(PREVIEW, asked, None))
+            key = await self._kept(PREVIEW, asked, None)
         except InvalidRequestError:
             return Preview(key=asked, status="error")
         store = self.sessions.store

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -7,6 +8,7 @@ from twisted.internet.defer import Deferred
 from openclaw_twisted.providers.scripted import Pause
 from openclaw_twisted.testing import run_request
 from tests.ws.methods.test_sessions import SessionsTestCase
+from tests.ws.rig import directory_of, settings_of
 
 
 class PatchTests(SessionsTestCase):
@@ -157,3 +159,22 @@ class DeleteTests(SessionsTestCase):
         problem = self.problem("sessions.delete", key="a", expectedSessionId="other")
         self.assertIn("has changed", problem)
         self.assertIsNotNone(self.call("sessions.describe", key="a")["session"])
+
+    def test_what_a_removed_agent_has_left_behind(self) -> None:
+        key = "agent:work:a"
+        self.turn(key)
+        rest = directory_of(settings_of(agents={"entries": {"main": {}}}))
+        self.door.door.take(replace(self.door.behind, directory=rest), self.door.rules)
+        self.assertEqual(self.call("sessions.describe", key="Agent:Work:a")["session"]["key"], key)
+        self.assertEqual(self.call("sessions.resolve", key=key)["agentId"], "work")
+        (preview,) = self.call("sessions.preview", keys=[key])["previews"]
+        self.assertEqual(preview["status"], "ok")
+        self.assertEqual(len(self.call("chat.history", sessionKey=key)["messages"]), 2)
+        self.assertEqual(len(self.call("chat.history", sessionKey=key, agentId="work")["messages"]), 2)
+        unknown = 'unknown agent id "work"'
+        self.assertIn(unknown, self.problem("chat.history", sessionKey=key, agentId="main"))
+        self.assertIn(unknown, self.problem("chat.send", sessionKey=key, message="x", idempotencyKey="k"))
+        for method in ("sessions.patch", "sessions.reset", "sessions.compact"):
+            self.assertIn(unknown, self.problem(method, key=key))
+        self.assertTrue(self.call("sessions.delete", key=key)["deleted"])
+        self.assertIn(unknown, self.problem("sessions.delete", key=key))
