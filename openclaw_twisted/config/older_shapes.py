@@ -121,12 +121,18 @@ def _reload_mode(reload: dict[str, Any]) -> None:
 
 
 def _sessions(session: dict[str, Any], findings: Findings) -> None:
-    """Read `session.idleMinutes` and `session.maintenance.pruneDays`, as they were called before."""
+    """Read `session.idleMinutes` and `session.maintenance.pruneDays`, as they were called before.
+
+    A `session.reset` without a mode has the one that its keys are for.
+    """
     if "idleMinutes" in session:
         minutes = session.pop("idleMinutes")
         if "reset" not in session:
             session["reset"] = {"mode": "idle", "idleMinutes": minutes}
             findings.written_at["session.reset.idleMinutes"] = "session.idleMinutes"
+    reset = _object(session, "reset")
+    if "mode" not in reset and {"atHour", "idleMinutes"} & reset.keys():
+        reset["mode"] = "daily" if "atHour" in reset else "idle"
     maintenance = _object(session, "maintenance")
     if "pruneDays" in maintenance:
         days = maintenance.pop("pruneDays")

@@ -266,7 +266,7 @@ def _why_silent(name: str, settings: Settings) -> str | None:
 def _idle_reset(settings: Settings, findings: Findings) -> None:
     reset = settings.session.reset
     if reset.mode == "idle" and reset.idle_minutes is None:
-        findings.missing("session.reset.idleMinutes", 'is needed by mode "idle"')
+        findings.warn("session.reset.mode", '"idle" does nothing without idleMinutes')
 
 
 def _maintenance(settings: Settings, findings: Findings) -> None:

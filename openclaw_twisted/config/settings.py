@@ -121,7 +121,9 @@ class ResetSettings(Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["none", "daily", "idle"], Meta(description="Never, once a day, or after a pause.")
     ] = "none"
     at_hour: Annotated[CountOrNone, Meta(le=23, description="The hour of `daily`, local time.")] = 4
-    idle_minutes: Annotated[Count | None, Meta(description="The pause of `idle`.")] = None
+    idle_minutes: Annotated[
+        Count | None, Meta(description="The pause of `idle`; with `daily` it ends sessions, too.")
+    ] = None
 
 
 class MaintenanceSettings(Struct, frozen=True, kw_only=True, rename="camel"):

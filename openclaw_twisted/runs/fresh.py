@@ -51,11 +51,11 @@ def without_trigger(request: RunRequest, triggers: Sequence[str]) -> RunRequest 
 
 def is_over(session: SessionRow, reset: ResetSettings, now: float) -> bool:
     """Tell whether the rules end a conversation before its next turn; `now` is in seconds since the epoch."""
-    if reset.mode == "daily":
-        return session.started_at < _last_hour(reset.at_hour, now)
-    if reset.mode == "idle" and reset.idle_minutes is not None:
-        return session.updated_at + reset.idle_minutes * 60 < now
-    return False
+    if reset.mode == "none":
+        return False
+    if reset.mode == "daily" and session.started_at < _last_hour(reset.at_hour, now):
+        return True
+    return reset.idle_minutes is not None and session.updated_at + reset.idle_minutes * 60 < now
 
 
 def _trigger(text: str, triggers: Sequence[str]) -> str | None:

@@ -138,6 +138,15 @@ class OlderKeyTests(ParseCase):
         self.assertEqual((reset.mode, reset.idle_minutes), ("idle", 30))
         self.problem("{session: {idleMinutes: 'x'}}", "session.idleMinutes", "whole number")
 
+    def test_a_reset_without_a_mode(self) -> None:
+        for keys, mode in {
+            "idleMinutes: 5": "idle",
+            "atHour: 5": "daily",
+            "atHour: 5, idleMinutes: 5": "daily",
+            "": "none",
+        }.items():
+            self.assertEqual(self.settings(f"{{session: {{reset: {{{keys}}}}}}}").session.reset.mode, mode)
+
     def test_prune_days(self) -> None:
         maintenance = self.settings("{session: {maintenance: {pruneDays: 10}}}").session.maintenance
         self.assertEqual(maintenance.prune_after_seconds, 864000)

@@ -172,8 +172,9 @@ class PlaceTests(ParseCase):
         self.problem("{gateway: {tls: {enabled: true, keyPath: 'k'}}}", "gateway.tls.certPath", "go together")
         self.settings("{gateway: {tls: {enabled: true, certPath: 'c', keyPath: 'k'}}}")
 
-    def test_idle_needs_minutes(self) -> None:
-        self.problem("{session: {reset: {mode: 'idle'}}}", "session.reset.idleMinutes", "is needed")
+    def test_idle_without_minutes(self) -> None:
+        told = self.warnings("{session: {reset: {mode: 'idle'}}}")
+        self.assertEqual(told, {"session.reset.mode": '"idle" does nothing without idleMinutes'})
 
     def test_an_address_is_an_address_alone(self) -> None:
         for wrong in (

@@ -106,3 +106,12 @@ class RuleTests(SynchronousTestCase):
         self.assertFalse(self.over(rule, "2026-05-05 10:30", started=started, updated="2026-05-05 10:00"))
         self.assertTrue(self.over(rule, "2026-05-05 10:31", started=started, updated="2026-05-05 10:00"))
         self.assertFalse(self.over(ResetSettings(mode="idle"), "2030-01-01 00:00", started=started))
+
+    def test_a_day_and_a_pause_are_heeded_both(self) -> None:
+        rule = ResetSettings(mode="daily", at_hour=4, idle_minutes=30)
+        started = "2026-06-10 10:00"
+        for at, over in {"10:30": False, "10:31": True}.items():
+            self.assertEqual(self.over(rule, f"2026-06-10 {at}", started=started), over, at)
+        self.assertTrue(self.over(rule, "2026-06-11 04:10", started=started, updated="2026-06-11 04:00"))
+        none = ResetSettings(mode="none", at_hour=4, idle_minutes=30)
+        self.assertFalse(self.over(none, "2026-06-12 10:31", started=started))
