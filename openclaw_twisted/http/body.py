@@ -21,7 +21,7 @@ _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _NOT_LISTED = re.compile(r"Invalid (?:enum )?value .+", re.DOTALL)
 
-# Editors and shells of Windows begin a file with it, and readers may pass over it:
+# Editors and shells of Windows begin a file with it. JSON that is sent must not have it:
 # https://www.rfc-editor.org/rfc/rfc8259#section-8.1
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -46,7 +46,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, withi
         raise _wrong_value(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = bytes(body)
-        mended = text[3:] if text.startswith(_BYTE_ORDER_MARK) else without_halves(text)
+        mended = without_halves(text)
         if mended is not None:
             return decode(decoder, mended, within=within)
         raise _unreadable(text) from None
@@ -64,6 +64,8 @@ def check_depth(value: Any, param: str) -> None:
 
 
 def _unreadable(text: bytes) -> InvalidRequestError:
+    if text.startswith(_BYTE_ORDER_MARK):
+        return InvalidRequestError("The request body begins with a byte order mark. Send UTF-8 without one.")
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:

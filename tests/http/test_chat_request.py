@@ -55,12 +55,9 @@ class Bodies(ParsingCase):
     def test_the_encodings_of_windows(self) -> None:
         body = '{"messages":[{"role":"user","content":"caf\N{LATIN SMALL LETTER E WITH ACUTE}%s"}]}'
         for more in ("", "e" * 600_000):
-            text = body % more
-            said = parse(text.encode("utf-8-sig"), LIMITS)[1].messages[0].content
-            self.assertEqual(said, json.loads(text)["messages"][0]["content"])
-            for encoding in ("utf-16", "latin-1"):
+            for encoding in ("utf-8-sig", "utf-16", "latin-1"):
                 with self.assertRaises(InvalidRequestError) as caught:
-                    parse(text.encode(encoding), LIMITS)
+                    parse((body % more).encode(encoding), LIMITS)
                 self.assertIn("UTF-8", caught.exception.message, encoding)
 
     def test_half_an_emoji_is_what_cannot_be_read(self) -> None:
