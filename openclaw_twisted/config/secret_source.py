@@ -66,7 +66,7 @@ class SecretSource:
         if guards and _is_placeholder(text):
             complain(path, "is a placeholder; make a secret with: openssl rand -hex 32")
             return None
-        return Secret(text)
+        return Secret(str(text))  # plain text, which every codec can write
 
     def _text(self, text: str, path: str, *, guards: bool) -> str | None:
         shorthand = _SHORTHAND.fullmatch(text)

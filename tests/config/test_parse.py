@@ -172,6 +172,18 @@ class EnvironmentTests(ParseCase):
             self.assertIsNone(loaded.settings.models.providers["a"].api_key)
             self.assertEqual(loaded.settings.models.providers["a"].headers, {})
 
+    def test_a_secret_from_a_variable_is_plain_text(self) -> None:
+        """Codecs refuse any other, and the command line sends it as JSON."""
+        environ = {"TOKEN": STRONG}
+        for text in (
+            "{gateway: {auth: {token: '${TOKEN}'}}}",
+            "{gateway: {auth: {token: '$MINE'}}, env: {vars: {MINE: '${TOKEN}'}}}",
+            "{env: {vars: {OPENCLAW_GATEWAY_TOKEN: '${TOKEN}'}}}",
+        ):
+            token = self.settings(text, environ).gateway.auth.token
+            assert token is not None
+            self.assertEqual((type(token.reveal()), token.reveal()), (str, STRONG), text)
+
     def test_a_warning_stands_where_the_value_was_written(self) -> None:
         self.assertEqual(
             [*self.warnings("{agents: {list: [{id: 'a', name: '${NO}'}]}}")], ["agents.list[0].name"]
