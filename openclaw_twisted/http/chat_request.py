@@ -73,11 +73,41 @@ class ChosenIn(msgspec.Struct):
     name: Name
 
 
-class ToolChoiceIn(msgspec.Struct):
-    """The tool that has to be called."""
+class PermittedToolIn(msgspec.Struct):
+    """One of the tools that may be called."""
 
     function: ChosenIn
     type: Literal["function"] = "function"
+
+
+class PermittedToolsIn(msgspec.Struct):
+    """The only tools that may be called this time, and whether one has to be."""
+
+    tools: Annotated[list[PermittedToolIn], Meta(min_length=1)]
+    mode: Literal["auto", "required"] = "auto"
+
+
+class ToolChoiceIn(msgspec.Struct):
+    """The tool that has to be called, or those that may be."""
+
+    function: ChosenIn | None = None
+    allowed_tools: PermittedToolsIn | None = None
+    type: Literal["function", "allowed_tools"] = "function"
+
+
+# `_offer` refuses a choice without what its type names.
+_CHOICE_FORMS = {
+    "anyOf": [
+        {"type": ["string", "null"]},
+        *(
+            {
+                "properties": {"type": {"enum": [kind]}, kind: {"type": "object"}},
+                "required": required,
+            }
+            for kind, required in (("function", ["function"]), ("allowed_tools", ["type", "allowed_tools"]))
+        ),
+    ]
+}
 
 
 class SystemIn(msgspec.Struct, tag_field="role", tag="system"):
@@ -164,7 +194,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     response_format: ResponseFormatIn | None = None
     parallel_tool_calls: bool | None = None
     tools: list[ToolIn] | None = None
-    tool_choice: Literal["auto", "none", "required"] | ToolChoiceIn | None = None
+    tool_choice: Annotated[
+        Literal["auto", "none", "required"] | ToolChoiceIn | None,
+        Meta(extra_json_schema={"allOf": [_CHOICE_FORMS]}),
+    ] = None
     functions: list[FunctionIn] | None = None
     function_call: Literal["auto", "none"] | ChosenIn | None = None
 
@@ -198,12 +231,12 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
     request = decode(_decoder, body) if len(body) <= MAX_WHOLE_BYTES else _in_pieces(body)
     if request.n not in {None, 1}:
         raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
-    tools = _tools(request)
+    tools, tool_choice = _offer(request)
     return request, Conversation(
         messages=_messages(request.messages, limits),
         instructions=_instructions(request.messages, limits),
         tools=tools,
-        tool_choice=_tool_choice(request, tools),
+        tool_choice=tool_choice,
         sampling=_sampling(request),
     )
 
@@ -278,9 +311,30 @@ def _tools(request: ChatRequest) -> tuple[ToolSpec, ...]:
     return tool_specs([tool.function for tool in request.tools or ()] or request.functions or [])
 
 
-def _tool_choice(request: ChatRequest, tools: tuple[ToolSpec, ...]) -> str | tuple[str, str] | None:
-    given = request.tool_choice
-    choice = given.function if isinstance(given, ToolChoiceIn) else given
+def _offer(request: ChatRequest) -> tuple[tuple[ToolSpec, ...], str | tuple[str, str] | None]:
+    """Return the tools, and the choice among them."""
+    tools, given = _tools(request), request.tool_choice
+    if not isinstance(given, ToolChoiceIn):
+        return tools, _tool_choice(request, given, tools)
+    if given.type == "function":
+        if given.function is None:
+            raise _missing("tool_choice.function")
+        return tools, _tool_choice(request, given.function, tools)
+    if given.allowed_tools is None:
+        raise _missing("tool_choice.allowed_tools")
+    allowed = {tool.function.name for tool in given.allowed_tools.tools}
+    for name in allowed:
+        check_named(name, tools, "tool_choice")
+    return tuple(tool for tool in tools if tool.name in allowed), given.allowed_tools.mode
+
+
+def _missing(param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{param} is missing.", param=param)
+
+
+def _tool_choice(
+    request: ChatRequest, choice: str | ChosenIn | None, tools: tuple[ToolSpec, ...]
+) -> str | tuple[str, str] | None:
     param = "tool_choice"
     if choice is None and request.legacy:
         choice, param = request.function_call, "function_call"

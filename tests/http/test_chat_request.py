@@ -254,6 +254,26 @@ class Asking(ParsingCase):
         named = {"type": "function", "function": {"name": "g"}}
         self.assertEqual(self.refused(tools=[TOOL], tool_choice=named).param, "tool_choice")
 
+    def test_only_the_allowed_tools_are_offered(self) -> None:
+        other = {"type": "function", "function": {"name": "g"}}
+
+        def allowed(*names: str, **more: Any) -> dict[str, Any]:
+            tools = [{"type": "function", "function": {"name": name}} for name in names]
+            return {"type": "allowed_tools", "allowed_tools": {"tools": tools, **more}}
+
+        for mode in ("auto", "required"):
+            said = self.said(tools=[TOOL, other], tool_choice=allowed("g", mode=mode))
+            self.assertEqual((said.tools, said.tool_choice), ((ToolSpec("g"),), mode))
+        self.assertEqual(self.said(tools=[TOOL, other], tool_choice=allowed("f", "g")).tool_choice, "auto")
+        table: list[tuple[dict[str, Any], str]] = [
+            (allowed("h"), "tool_choice"),
+            (allowed(), "tool_choice.allowed_tools.tools"),
+            ({"type": "allowed_tools"}, "tool_choice.allowed_tools"),
+            ({"type": "function"}, "tool_choice.function"),
+        ]
+        for choice, param in table:
+            self.assertEqual(self.refused(tools=[TOOL], tool_choice=choice).param, param)
+
     def test_two_tools_of_one_name(self) -> None:
         self.assertEqual(self.refused(tools=[TOOL, TOOL]).param, "tools")
 
