@@ -187,7 +187,8 @@ class _Workspaces:
     """Where OpenClaw keeps an agent's files.
 
     https://docs.openclaw.ai/concepts/agent-workspace: a sole agent has the common folder to itself, several
-    have one each. Up to 2026.6 the default one of several had the common folder: it still finds it there.
+    have one each. Up to 2026.6 the default one of several had the common folder, and the others had theirs in
+    the state directory: they still find them there.
     """
 
     def __init__(self, common: str | None, state_dir: Path, home: Path) -> None:
@@ -201,8 +202,10 @@ class _Workspaces:
         shared = self._common or self._state_dir / "workspace"
         if alone:
             return (shared,)
-        mine = self._common / name if self._common else self._state_dir / f"workspace-{name}"
-        return (mine, shared) if default else (mine,)
+        apart = self._state_dir / f"workspace-{name}"
+        mine = self._common / name if self._common else apart
+        before = shared if default else apart
+        return (mine, before) if before != mine else (mine,)
 
     def _path(self, text: str) -> Path:
         if text == "~" or text.startswith("~/"):

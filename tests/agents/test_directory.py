@@ -153,7 +153,7 @@ class WorkspaceTests(SynchronousTestCase):
         common = directory(AgentSettings(id="a"), defaults=AgentDefaults(workspace="~/ws"))
         self.assertEqual(self.folders(common), {"a": ["/home/ada/ws"]})
 
-    def test_several_have_one_each_and_the_default_one_may_still_have_the_common_one(self):
+    def test_several_have_one_each_and_those_of_before_are_found(self):
         self.assertEqual(
             self.folders(plain("main", "b")),
             {"main": ["/state/workspace-main", "/state/workspace"], "b": ["/state/workspace-b"]},
@@ -161,7 +161,9 @@ class WorkspaceTests(SynchronousTestCase):
         agents = directory(
             AgentSettings(id="main"), AgentSettings(id="b"), defaults=AgentDefaults(workspace="/ws")
         )
-        self.assertEqual(self.folders(agents), {"main": ["/ws/main", "/ws"], "b": ["/ws/b"]})
+        self.assertEqual(
+            self.folders(agents), {"main": ["/ws/main", "/ws"], "b": ["/ws/b", "/state/workspace-b"]}
+        )
 
     def test_an_agents_own_one_is_the_only_one(self):
         agents = directory(AgentSettings(id="main", workspace="~"), AgentSettings(id="b", workspace="/b"))
