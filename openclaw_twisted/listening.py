@@ -18,6 +18,8 @@ __all__ = ["address_of", "endpoint_for", "shown"]
 BACKLOG = 1024
 LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - what `lan` means; auth is required for it
+_HERE = {ANY: LOOPBACK, "::": "::1"}
+"""By which address this machine reaches itself where every address is listened on."""
 _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 _TAILSCALE_RESOLVER = "100.100.100.100"
 
@@ -50,9 +52,8 @@ def endpoint_for(
 
 def shown(address: str) -> str:
     """Return the address as it stands in a URL that works on this machine."""
-    if address == ANY:
-        return LOOPBACK
-    return f"[{address}]" if ":" in address else address
+    here = _HERE.get(address, address)
+    return f"[{here}]" if ":" in here else here
 
 
 def _tailnet_address() -> str:

@@ -34,7 +34,8 @@ class Addresses(SynchronousTestCase):
         self.assertEqual(address_of(GatewaySettings(bind="custom", custom_bind_host="::1")), "::1")
 
     def test_an_address_as_it_stands_in_a_url(self) -> None:
-        for address, text in {"0.0.0.0": "127.0.0.1", "::1": "[::1]", "10.0.0.7": "10.0.0.7"}.items():
+        table = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]", "10.0.0.7": "10.0.0.7"}
+        for address, text in table.items():
             self.assertEqual(shown(address), text)
 
     def test_a_tailnet_that_there_is_not(self) -> None:

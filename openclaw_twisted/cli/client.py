@@ -169,6 +169,8 @@ async def _reach(reactor: Any, target: Target) -> _Socket:
         serverConnectionDropTimeout=0,
         tcpNoDelay=True,
     )
+    if ":" in factory.host:  # Autobahn writes an IPv6 address into the Host header as it is, which is none
+        factory.host = f"[{factory.host}]"
     factory.protocol = partial(_Socket, reactor)
     endpoint: Any = HostnameEndpoint(reactor, target.host, target.port, timeout=CONNECT_TIMEOUT_SECONDS)
     if target.tls:

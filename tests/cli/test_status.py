@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from unittest import SkipTest
 
 from openclaw_twisted import __version__
 from openclaw_twisted.providers.scripted import Scripted, reply
@@ -30,6 +31,15 @@ class StatusTests(ServedTestCase):
 class HealthTests(ServedTestCase):
     async def test_it_is_well(self) -> None:
         await self.gateway()
+        self.assertEqual("The gateway is well; agents: main.\n", await self.succeed("health"))
+
+    async def test_at_an_ipv6_address(self) -> None:
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+        except OSError as error:
+            raise SkipTest("there is no IPv6 here") from error
+        await self.gateway(bind="custom", customBindHost="::1")
         self.assertEqual("The gateway is well; agents: main.\n", await self.succeed("health"))
 
     async def test_nobody_is_there(self) -> None:
