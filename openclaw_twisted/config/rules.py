@@ -19,6 +19,8 @@ __all__ = ["check"]
 SHORT_SECRET_CHARACTERS: Final = 24
 
 _ORIGIN = re.compile(r"https?://[^/\s?#@*]+")
+# Pages inside of applications and browser extensions have schemes of their own.
+_APP_ORIGIN = re.compile(r"(?!(?:https?|wss?|ftp|file|data):)[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXY = re.compile(r"http://([^\s/?#@]+@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
@@ -117,17 +119,22 @@ def _short_secrets(settings: Settings, findings: Findings) -> None:
 
 def _origins(settings: Settings, findings: Findings) -> None:
     gateway = settings.gateway
-    wanted = 'must be one origin like "https://chat.example.com", without a path or *'
+    wanted = 'must be one origin like "https://chat.example.com" or "app://obsidian.md", without a path or *'
     for index, origin in enumerate(gateway.http.endpoints.chat_completions.allowed_origins):
-        if not _ORIGIN.fullmatch(origin.rstrip("/")):
+        if not _is_origin(origin):
             findings.refuse(f"gateway.http.endpoints.chatCompletions.allowedOrigins[{index}]", wanted)
     for index, origin in enumerate(gateway.control_ui.allowed_origins):
         # OpenClaw takes anything here, "*" too; nothing but an origin ever matches one
-        if not _ORIGIN.fullmatch(origin.rstrip("/")):
+        if not _is_origin(origin):
             findings.warn(f"gateway.controlUi.allowedOrigins[{index}]", f"lets nobody in: {wanted}")
     public = gateway.public_origin
     if public is not None and not (_ORIGIN.fullmatch(public.rstrip("/")) and public.startswith("https://")):
         findings.refuse("gateway.publicOrigin", 'must be an origin like "https://gateway.example.com"')
+
+
+def _is_origin(text: str) -> bool:
+    origin = text.rstrip("/")
+    return any(form.fullmatch(origin) for form in (_ORIGIN, _APP_ORIGIN))
 
 
 def _hosts(settings: Settings, findings: Findings) -> None:

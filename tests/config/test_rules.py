@@ -148,8 +148,13 @@ class PlaceTests(ParseCase):
             "null",
         ):
             self.problem(written(key, f"['{wrong}']"), f"{key}[0]", "must be one origin")
-        for right in ("https://example.com", "http://localhost:3000", "https://example.com/"):
+        for right in (
+            *("https://example.com", "http://localhost:3000", "https://example.com/"),
+            *("app://obsidian.md", "capacitor://localhost", "chrome-extension://abcdef"),
+        ):
             self.settings(written(key, f"['{right}']"))
+            control_ui = written("gateway.controlUi.allowedOrigins", f"['{right}']")
+            self.assertNotIn("gateway.controlUi.allowedOrigins[0]", self.warnings(control_ui))
 
     def test_a_star_that_openclaw_takes_is_a_warning(self) -> None:
         warnings = self.warnings(written("gateway.controlUi.allowedOrigins", "['*']"))
