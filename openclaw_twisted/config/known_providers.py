@@ -135,8 +135,10 @@ def _keys(
     return profiles.keys(provider_id, order)
 
 
-def _order(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+def _order(tree: dict[str, Any]) -> Mapping[str, Any]:
     auth = tree.get("auth")
+    if isinstance(auth, dict) and auth.keys() <= {"order", "profiles"}:
+        del tree["auth"]  # heeded, so nobody is told that there is no such part
     order = auth.get("order") if isinstance(auth, dict) else None
     return order if isinstance(order, dict) else {}
 

@@ -63,6 +63,7 @@ class ProfileFileTests(FolderCase):
         text = "{agents: {defaults: {model: 'anthropic/c'}}, auth: {order: {anthropic: ['anthropic:work']}}}"
         read = self.providers(text)["anthropic"]
         self.assertEqual((read.api_key, read.api_keys), (Secret("sk-2"), ()))
+        self.assertEqual(self.warnings(), [])
 
     def test_a_provider_of_ones_own_and_a_reference(self) -> None:
         self.write(PLACE, written())

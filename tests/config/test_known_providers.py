@@ -8,7 +8,7 @@ from openclaw_twisted.config.known_providers import KNOWN
 from openclaw_twisted.config.settings import ProviderSettings, Secret
 from tests.config.cases import ParseCase
 
-__all__ = ["KeyTests", "OtherApiTests", "SilentModelTests", "SupplyTests"]
+__all__ = ["KeyTests", "OtherApiTests", "SilentModelTests", "SupplyTests", "ThinkingTests"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "config.md"
 
@@ -209,3 +209,38 @@ class SilentModelTests(ParseCase):
         ):
             text = f"{{agents: {{defaults: {{{defaults}}}}}, models: {{providers: {{p: {ollama}}}}}}}"
             self.assertEqual(self.warnings(text), {}, text)
+
+
+class ThinkingTests(ParseCase):
+    """A level of thinking that no model is told is said."""
+
+    PROVIDERS = (
+        "models: {providers: {p: {baseUrl: 'http://h', models: [{id: 'm', reasoning: true}, {id: 'n'}]}}}"
+    )
+
+    def told(self, agents: str) -> list[str]:
+        return [*self.warnings(f"{{agents: {{{agents}}}, {self.PROVIDERS}}}")]
+
+    def test_models_that_are_not_listed(self) -> None:
+        self.assertEqual(
+            self.told("defaults: {model: 'p/other', thinkingDefault: 'low'}"),
+            ["agents.defaults.thinkingDefault"],
+        )
+
+    def test_one_agents_own(self) -> None:
+        listed = "list: [{id: 'a', thinkingDefault: 'high'}, {id: 'b', thinkingDefault: 'off'}]"
+        self.assertEqual(
+            self.told(f"defaults: {{model: 'p/o'}}, {listed}"), ["agents.list[0].thinkingDefault"]
+        )
+
+    def test_what_is_heeded_or_cannot_be(self) -> None:
+        for defaults in (
+            "model: 'p/m', thinkingDefault: 'low'",
+            "model: 'M', models: {'p/m': {alias: 'm'}}, thinkingDefault: 'low'",
+            "model: 'p/n', thinkingDefault: 'low'",
+            "model: 'p/o', thinkingDefault: 'off'",
+            "model: 'p/o'",
+            "model: 'local/x', thinkingDefault: 'low'",
+            "thinkingDefault: 'low'",
+        ):
+            self.assertEqual(self.told(f"defaults: {{{defaults}}}"), [], defaults)
