@@ -141,9 +141,21 @@ class ChatMethods:
     async def abort(self, call: Call, params: AbortParams) -> Answer[Aborted]:
         """Stop what runs or waits; nothing to stop is no error."""
         await self.starter.recall.settle()  # or a message that came before this would start its run after it
-        _, key = find_session(ABORT, self.starter.directory, agent_id=params.agent_id, key=params.session_key)
+        key = self._stoppable(params)
         runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, call.client)
         return self._stop(runs, "The run was stopped by chat.abort.")
+
+    def _stoppable(self, params: AbortParams) -> SessionKey:
+        """Return the session that is meant; an agent that was removed may have runs yet."""
+        try:
+            directory = self.starter.directory
+            return find_session(ABORT, directory, agent_id=params.agent_id, key=params.session_key)[1]
+        except InvalidRequestError:
+            active = {str(run.request.session_key): run for run in self.starter.runner.active()}
+            run = active.get(params.session_key.strip().lower())
+            if run is None or params.agent_id not in {None, run.request.agent_id}:
+                raise
+            return run.request.session_key
 
     def _check(self, params: SendParams) -> None:
         if params.deliver:

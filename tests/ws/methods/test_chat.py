@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from openclaw_twisted.providers.scripted import Pause
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import run_request
-from tests.ws.rig import RigTestCase
+from tests.ws.rig import RigTestCase, directory_of, settings_of
 
 
 class AbortTests(RigTestCase):
@@ -37,6 +38,17 @@ class AbortTests(RigTestCase):
         answer = self.abort(sessionKey="agent:main:main", runId=run_id, preserveSideRuns=True)
         self.assertEqual(answer["runIds"], [run_id])
         self.assertEqual((first.status, second.status), ("running", "cancelled"))
+
+    def test_a_run_of_an_agent_that_was_removed(self):
+        door = self.rig(agents={"defaults": {"model": "scripted/m"}, "entries": {"main": {}, "work": {}}})
+        self.door, self.client = door, door.client()
+        run = self.start("agent:work:a", agent_id="work")
+        door.door.take(replace(door.behind, directory=directory_of(settings_of())), door.rules)
+        unknown = 'unknown agent id "work"'
+        self.assertIn(unknown, self.abort(sessionKey="agent:work:b")["message"])
+        self.assertIn(unknown, self.abort(sessionKey="agent:work:a", agentId="main")["message"])
+        self.assertTrue(self.abort(sessionKey="agent:work:a")["aborted"])
+        self.assertEqual(run.status, "cancelled")
 
     def test_nothing_to_stop(self):
         idle = {"ok": True, "aborted": False, "runIds": []}
