@@ -35,12 +35,12 @@ from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.boundaries import Provider
 from openclaw_twisted.certificate import Certificate
 from openclaw_twisted.config.parse import Loaded
-from openclaw_twisted.config.reload import change
+from openclaw_twisted.config.reload import change, must_still_be_there
 from openclaw_twisted.config.secret import secrets_in
 from openclaw_twisted.config.settings import Settings
 from openclaw_twisted.config.watcher import Look, Watcher, look_at
 from openclaw_twisted.descriptors import most_connections
-from openclaw_twisted.errors import ConfigError, Problem, StorageError
+from openclaw_twisted.errors import ConfigError, StorageError
 from openclaw_twisted.http.admission import Admission
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.loop_lag import LoopLag
@@ -291,7 +291,7 @@ class Gateway(Service):
 
         try:
             read_as, loaded = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read)
-            _must_still_be_there(self._wiring.loaded, loaded)
+            must_still_be_there(self._wiring.loaded, loaded)
             changed = change(self._settings, loaded.settings)
             going_on = dataclasses.replace(loaded, settings=changed.settings)
             wiring = Wiring(going_on, self._lasting, before=self._wiring)
@@ -392,13 +392,6 @@ class Gateway(Service):
 
 def _pass_on(result: None, waiter: Deferred[None]) -> None:
     waiter.callback(result)
-
-
-def _must_still_be_there(before: Loaded, after: Loaded) -> None:
-    """Refuse the defaults in place of a file that has gone: somebody renames it, or it comes back soon."""
-    if before.path is not None and after.path is None:
-        gone = f"{before.path} is gone; what it said holds until it is back, or until the next start"
-        raise ConfigError(str(before.path), (Problem("", gone),))
 
 
 def _claims(settings: Settings) -> ClaimLimits:

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
+from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.settings import Settings
+from openclaw_twisted.errors import ConfigError, Problem
 
-__all__ = ["NEEDS_RESTART", "Change", "change"]
+__all__ = ["NEEDS_RESTART", "Change", "change", "must_still_be_there"]
 
 NEEDS_RESTART: Final = (
     "gateway.mode",
@@ -54,6 +56,16 @@ def change(old: Settings, new: Settings) -> Change:
         waiting.append(_MODE)
         going_on = _with(going_on, _AUTH, old.gateway.auth)
     return Change(settings=going_on, applied=tuple(_differences(old, going_on, "")), waiting=tuple(waiting))
+
+
+def must_still_be_there(before: Loaded, after: Loaded) -> None:
+    """Refuse the defaults in place of a file that has gone: somebody renames it, or it comes back soon.
+
+    Raises `ConfigError`.
+    """
+    if before.path is not None and after.path is None:
+        gone = "is gone; what it said holds until it is back, or until the next start"
+        raise ConfigError(str(before.path), (Problem(str(before.path), gone),))
 
 
 def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
