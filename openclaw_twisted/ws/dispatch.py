@@ -95,12 +95,22 @@ class Dispatcher:
 
 
 class Exchange:
-    """One client's requests and their responses, in whatever order they are ready."""
+    """One client's requests and their responses, in whatever order they are ready.
 
-    def __init__(self, dispatcher: Dispatcher, client: Client, send: Callable[[bytes], None]) -> None:
+    `hold` keeps events back until the next response is sent.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        client: Client,
+        send: Callable[[bytes], None],
+        hold: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dispatcher = dispatcher
         self._client = client
         self._send = send
+        self._hold = hold
         self._working: set[Deferred[None]] = set()
 
     def receive(self, data: bytes) -> None:
@@ -123,6 +133,7 @@ class Exchange:
         call = Call(
             client=self._client,
             accept=lambda payload: self._send(frames.success(request.id, payload)),
+            hold=self._hold,
         )
         answer = await self._dispatcher.answer(call, request)
         if answer.error is None:

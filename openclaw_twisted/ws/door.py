@@ -215,7 +215,7 @@ class WebSocketDoor:
         self._broadcast.join(connection, client)
         self._pulse.join(client)
         hello = self._greeting.to(client, self._dispatcher.names, self._pulse.state())
-        return hello, Exchange(self._dispatcher, client, connection.send)
+        return hello, Exchange(self._dispatcher, client, connection.send, connection.hold)
 
     def _dropped(self, connection: Connection, reason: str) -> None:
         self._behind.dropped(reason)

@@ -21,10 +21,14 @@ Payload_co = TypeVar("Payload_co", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request as a method sees it; `accept` sends a first response, before the one that is returned."""
+    """One request as a method sees it; `accept` sends a first response, before the one that is returned.
+
+    After `hold` this client hears of no events until a response was sent.
+    """
 
     client: Client
     accept: Callable[[Any], None]
+    hold: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
     above the soft limit         of the cumulative events of one kind only the newest waits
     above the hard limit         the client is too slow: the connection is given up
 
-Events get their numbers when they leave, so that a client finds no gap where something became obsolete.
+Events get their numbers when they leave, so that a client finds no gap where something became obsolete. Those
+of a run are held back for a moment from who has asked for it: that it was accepted is heard first.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Outbox:
         self._ticket = 0
         self._sequence = 0
         self._paused = False
+        self._held: list[tuple[Event, bool]] | None = None
         self.buffered_bytes = 0
 
     @property
@@ -55,15 +57,24 @@ class Outbox:
         return self._paused
 
     def send(self, frame: bytes) -> None:
-        """Send a whole frame."""
+        """Send a whole frame, and the events that were held back for it."""
         if self._paused or self._queue:
             self._wait(_Waiting(frame))
         else:
             self._write(frame)
+        if self._held is not None:
+            self._release()
+
+    def hold(self) -> None:
+        """Hold events back until the next whole frame."""
+        if self._held is None:
+            self._held = []
 
     def post(self, event: Event, *, speaks_4: bool) -> None:
         """Send an event."""
-        if self._paused or self._queue:
+        if self._held is not None:
+            self._held.append((event, speaks_4))
+        elif self._paused or self._queue:
             self._wait_with(event, speaks_4=speaks_4)
         else:
             self._write(self._closed(event.opening(speaks_4=speaks_4), numbered=event.numbered))
@@ -80,6 +91,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Send everything that is queued, whether it is read or not."""
+        self._release()
         while self._queue:
             self._write_next()
 
@@ -87,7 +99,13 @@ class Outbox:
         """Forget what is queued."""
         self._queue.clear()
         self._newest.clear()
+        self._held = None
         self.buffered_bytes = 0
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        for event, speaks_4 in held or ():
+            self.post(event, speaks_4=speaks_4)
 
     def _wait_with(self, event: Event, *, speaks_4: bool) -> None:
         key = event.key

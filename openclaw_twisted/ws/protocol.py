@@ -105,6 +105,10 @@ class Connection(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN:
             self._outbox.send(frame)
 
+    def hold(self) -> None:
+        """Hold events back until the next frame that is sent."""
+        self._outbox.hold()
+
     def post(self, event: Event, *, speaks_4: bool) -> None:
         """Send an event; does nothing once the connection is closing."""
         if self.state == self.STATE_OPEN:

@@ -49,6 +49,27 @@ class OrderTests(OutboxTestCase):
         self.assertEqual([frame.get("seq") for frame in self.written], [1, None, None, 2])
         self.assertEqual(self.written[1], {"id": "1"})
 
+    def test_events_that_are_held_back_leave_behind_the_next_frame(self):
+        self.box.hold()
+        self.box.hold()
+        self.post(event("a"), event("b"))
+        self.assertEqual(self.written, [])
+        self.box.send(b'{"id":"1"}')
+        self.post(event("c"))
+        self.assertEqual([frame.get("seq") for frame in self.written], [None, 1, 2, 3])
+
+    def test_events_that_are_held_back_wait_like_others(self):
+        self.box.pause()
+        self.box.hold()
+        self.post(event("a"))
+        self.box.send(b'{"id":"1"}')
+        self.box.resume()
+        self.assertEqual([frame.get("seq") for frame in self.written], [None, 1])
+        self.box.hold()
+        self.post(event("b"))
+        self.box.flush()
+        self.assertEqual(len(self.written), 3)
+
     def test_what_waits_leaves_in_order_too(self):
         self.box.pause()
         self.post(event("a"))

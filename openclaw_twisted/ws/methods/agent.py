@@ -78,6 +78,7 @@ class AgentMethods:
             special = params.model or self.starter.runner.begins_anew(params.message)
             if special and not allows(client.scopes, MODEL_OVERRIDE):
                 return missing_scope(client, MODEL_OVERRIDE)
+            call.hold()
             entry = self._start(params, session_key)
             call.accept(accepted(entry, client))
         elif entry.ended is None:

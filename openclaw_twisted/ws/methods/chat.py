@@ -135,6 +135,7 @@ class ChatMethods:
         self._check(params)
         if params.queue_mode == "interrupt":
             self._stop(self._of_session(key), "The run was stopped by another message.")
+        call.hold()
         entry = self.starter.start(asked, self.ledger)
         return Answer(Sent(run_id=entry.run_id, status="started"))
 

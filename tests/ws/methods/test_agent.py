@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -8,7 +9,7 @@ from openclaw_twisted.errors import OverloadedError, UpstreamError
 from openclaw_twisted.events import Finished, TextDelta
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import run_request
-from tests.ws.rig import ALL_SCOPES, MemoryClient, RigTestCase
+from tests.ws.rig import ALL_SCOPES, MemoryClient, RigTestCase, unpack
 
 AGENTS = {
     "defaults": {
@@ -183,6 +184,18 @@ class RequestTests(AgentTestCase):
         for nothing in ("", "default"):
             self.assertIsNone(self.started(key=f"k{nothing}", thinking=nothing).sampling.reasoning_effort)
         self.assertIn("at /thinking: ", self.problem(thinking="very"))
+
+    def test_that_it_was_accepted_is_heard_before_what_it_does(self):
+        for method in ("agent", "chat.send"):
+            self.script(reply("Hello"))
+            self.client.frames()
+            self.client.request("1", method, message="hi", idempotencyKey=method, sessionKey="main")
+            unread, heard = self.client.wire.value(), []
+            while unread:
+                _, payload, unread = unpack(unread)
+                heard.append(json.loads(payload).get("event", "response"))
+            self.assertEqual(heard[0], "response")
+            self.assertIn("agent", heard)
 
     def test_what_the_application_for_macos_sends(self):
         request = self.started(
