@@ -297,7 +297,7 @@ def _why_silent(name: str, settings: Settings) -> str | None:
     provider, key = models.providers.get(provider_id), at("models.providers", provider_id)
     if provider is None:
         known = KNOWN.get(provider_id)
-        if known is None or models.mode == "replace":
+        if known is None or not known.variables or models.mode == "replace":
             return f"there is no {key}"
         return f"set {known.variables[0]}, or {key}.apiKey; logins of OpenClaw's are not used"
     listed = next((model for model in provider.models if model.id == model_id), None)

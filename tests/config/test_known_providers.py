@@ -89,6 +89,8 @@ class SupplyTests(ParseCase):
     def test_wrong_types_are_named_as_ever(self) -> None:
         self.problem("{models: 3}", "models", "an object")
         self.problem("{models: {providers: []}}", "models.providers", "an object")
+        ollama = "{agents: {defaults: {model: 'ollama/q'}}, models: {providers: []}}"
+        self.problem(ollama, "models.providers", "an object")
         self.problem("{models: {providers: {openai: 3}}}", "models.providers.openai", "an object")
         for agents in ("3", "{defaults: 3}", "{defaults: {model: 3}}", "{entries: {a: {models: []}}}"):
             self.assertNotEqual(self.problems(f"{{agents: {agents}}}"), {})
