@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -208,7 +208,10 @@ def _appended(path: Path) -> TextIO:
 
 def _terminal() -> TextIO | None:
     """Return where people look; None when whoever started the process has closed that."""
-    return sys.__stdout__ or sys.stdout
+    stream = sys.__stdout__ or sys.stdout
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")  # one letter of a path must not cost the whole message
+    return stream
 
 
 def must_be_local(loaded: Loaded) -> None:

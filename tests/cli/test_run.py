@@ -16,6 +16,12 @@ from tests.cli.child import Child
 __all__ = ["HelpTests", "RunTests"]
 
 
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 class RunTests(TestCase):
     """The gateway itself in a process of its own."""
 
@@ -42,9 +48,7 @@ class RunTests(TestCase):
         return str(path)
 
     async def test_it_serves_until_the_signal(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
+        port = _free_port()
         child = self.run_gateway("--config", self.configure(), "--port", port)
         await child.says(b"is ready")
         self.assertNotIn("twistd.pid", self.files())
@@ -55,6 +59,13 @@ class RunTests(TestCase):
         child.signal("TERM")
         ended = await child.ended
         self.assertEqual(-signal.SIGTERM, ended.code, ended)
+
+    async def test_a_terminal_without_the_letters_of_a_path(self) -> None:
+        folder = self.home.resolve() / "h\u00e9"
+        self.environ |= {"PYTHONIOENCODING": "ascii", "OPENCLAW_STATE_DIR": str(folder)}
+        child = self.run_gateway("--config", self.configure(), "--port", _free_port())
+        await child.says(b"is ready")
+        await child.says(rb"h\xe9/credentials/gateway-token")
 
     async def test_a_configuration_that_does_not_hold(self) -> None:
         (self.home / "gateway.json").write_text('{"gateway": {"prot": 1}}')
