@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter, defaultdict
 from itertools import islice
 from math import inf
 from sqlite3 import Connection
@@ -46,13 +47,9 @@ total_tokens, context_tokens
 _BY_KEY = f"SELECT {_COLUMNS} FROM sessions WHERE session_key = ?"  # noqa: S608  names of columns
 _BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"  # noqa: S608
 _BY_LABEL = f"SELECT {_COLUMNS} FROM sessions WHERE label = ?"  # noqa: S608
-_NEWEST_BY_AGENT = f"""
-SELECT total, {_COLUMNS} FROM (
-    SELECT session_key, count(*) OVER (PARTITION BY agent_id) AS total,
-        row_number() OVER (PARTITION BY agent_id ORDER BY updated_at DESC, session_key) AS place
-    FROM sessions WHERE stateless = 0
-) JOIN sessions USING (session_key) WHERE place <= ? ORDER BY agent_id, place
-"""  # noqa: S608
+_NEWEST_FIRST = """
+SELECT agent_id, session_key FROM sessions WHERE stateless = ? ORDER BY updated_at DESC, session_key
+"""
 _CREATE = """
 INSERT INTO sessions
     (session_key, agent_id, stateless, session_id, created_at, started_at, updated_at, last_seq)
@@ -134,12 +131,18 @@ def list_sessions(connection: Connection, query: SessionQuery) -> SessionPage:
 
 def list_by_agent(connection: Connection, limit: int) -> dict[str, SessionPage]:
     """Return, for each agent with sessions, the ones that were updated last."""
-    found: dict[str, SessionPage] = {}
-    for total, *columns in connection.execute(_NEWEST_BY_AGENT, (limit,)):
-        row = _row(tuple(columns))
-        before = found.get(row.agent_id, SessionPage(rows=(), total=total))
-        found[row.agent_id] = SessionPage(rows=(*before.rows, row), total=total)
-    return found
+    # One walk along an index: what each agent has is counted here, since in SQL it would all be sorted first.
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    totals: Counter[str] = Counter()
+    for agent_id, session_key in connection.execute(_NEWEST_FIRST, (False,)):
+        totals[agent_id] += 1
+        if totals[agent_id] <= limit:
+            keys[agent_id].append(session_key)
+    found = {agent_id: (find(connection, key) for key in newest) for agent_id, newest in keys.items()}
+    return {
+        agent_id: SessionPage(rows=tuple(filter(None, found.get(agent_id, ()))), total=total)
+        for agent_id, total in totals.items()
+    }
 
 
 def patch(connection: Connection, session_key: str, change: SessionPatch, at: float) -> SessionRow:
