@@ -9,6 +9,9 @@ with another model to ask a second is too late.
 Once anything of an answer has been passed on there is no way back, so a later failure is the caller's to
 hear. A refusal of the request itself would be the same everywhere and is not tried elsewhere; that there is
 no such model (404) is none.
+
+The last failure is told, but that a further model could not even be asked, for want of a provider or a key,
+says nothing of why the others did not answer.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ SWITCH_SECONDS = 1.0
 Then = Literal["retry", "fallback", "give up"]
 """What follows a failure."""
 
+_UNASKED = (AgentNotFoundError, NoProviderError)
 _LASTING = (UpstreamAuthError, UpstreamRateLimitError, UpstreamRejectedError, UpstreamTimeoutError)
 
 
@@ -89,6 +93,7 @@ class Failover:
         """Yield the answer of the first model that begins one, with `ModelAnswering` before it."""
         models = [request.model, *request.fallbacks]
         tries, ends_at = 1, self._begin(models[0])
+        told: GatewayError | None = None
         while True:
             question = request
             if request.fallbacks:
@@ -105,11 +110,12 @@ class Failover:
                         taker = yield events
             except StopAsyncIteration:
                 return
-            except (UpstreamError, ModelNotReadyError, NoProviderError, AgentNotFoundError) as error:
+            except (UpstreamError, ModelNotReadyError, *_UNASKED) as error:
                 then, pause = self._then(models, error, tries, ends_at, begun=answered)
                 self._observe(models[0], error, then)
+                told = told if told is not None and isinstance(error, _UNASKED) else error
                 if then == "give up":
-                    raise
+                    raise told from told.__cause__
                 if then == "retry":
                     self._tell(models[0], models[0], error)
                     tries += 1

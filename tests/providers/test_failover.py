@@ -9,6 +9,7 @@ from openclaw_twisted.errors import (
     AgentNotFoundError,
     GatewayError,
     ModelNotReadyError,
+    NoProviderError,
     UpstreamAuthError,
     UpstreamError,
     UpstreamOverloadedError,
@@ -212,6 +213,17 @@ class Trying(FailoverCase):
         self.first.add(script)
         self.failureResultOf(self.ask("a/m", "b/m"), UpstreamError)
         self.assertEqual(self.second.requests, [])
+
+    def test_one_that_cannot_be_asked_hides_no_failure(self) -> None:
+        self.first.add([UpstreamTimeoutError("1")])
+        self.second.add([NoProviderError("no key")])
+        self.failureResultOf(self.ask("a/m", "b/m", "c/m"), UpstreamTimeoutError)
+        self.assertEqual([model for model, _, _ in self.failures], ["a/m", "b/m", "c/m"])
+
+    def test_if_none_can_be_asked_the_first_says_why(self) -> None:
+        self.second.add([NoProviderError("no key")])
+        error = self.failureResultOf(self.ask("b/m", "c/m"), NoProviderError).value
+        self.assertEqual(error.message, "no key")
 
     def test_the_last_error_is_told(self) -> None:
         self.first.add([UpstreamAuthError("first")])
