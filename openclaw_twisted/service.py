@@ -136,18 +136,21 @@ class Gateway(Service):
         self.upkeep = Upkeep(reactor, self._store, settings.session, active=self.runner.active, now=time.time)
         self._websockets, self._site = self._make_doors(state_dir)
         self._take(self._wiring)
-        self.metrics.watch(
-            runs_running=lambda: self.runner.running,
-            runs_waiting=lambda: self.runner.waiting,
-            http_connections=lambda: self._site.connections,
-            websocket_connections=lambda: self._websockets.connections,
-        )
+        self._have_counted()
         tls = settings.gateway.tls
         self._certificate = Certificate(tls) if tls.enabled else None
         self._endpoint = listening.endpoint_for(reactor, settings.gateway, self._certificate)
         self._reloading = DeferredLock()
         self._watcher = Watcher(reactor, self.reload, look=self._look)
         self._read_as: Look | None = look_at(self._watched)
+
+    def _have_counted(self) -> None:
+        self.metrics.watch(
+            runs_running=lambda: self.runner.running,
+            runs_waiting=lambda: self.runner.waiting,
+            http_connections=lambda: self._site.connections,
+            websocket_connections=lambda: self._websockets.connections,
+        )
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802
         """Join the application, and bring the log that twistd is to use."""
@@ -170,7 +173,7 @@ class Gateway(Service):
         """Wait until the gateway answers, or has said why it cannot."""
         assert self._starting is not None
         waiter: Deferred[None] = Deferred()
-        self._starting.addCallback(_pass_on, waiter)
+        self._starting.addCallback(waiter.callback)
         return waiter
 
     @property
@@ -388,10 +391,6 @@ class Gateway(Service):
         if self._port is None:
             return ("stopping",)
         return () if self._store.disk_works else ("disk",)
-
-
-def _pass_on(result: None, waiter: Deferred[None]) -> None:
-    waiter.callback(result)
 
 
 def _claims(settings: Settings) -> ClaimLimits:
