@@ -120,16 +120,14 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     return gateway
 
 
-# Whatever is relative is so to where the process has been started; twistd goes elsewhere later (--rundir).
-
-
 def _state(options: Options, environ: Mapping[str, str], home: Path) -> Path:
+    """Return the state directory, absolute before twistd leaves the folder it was started in (--rundir)."""
     named = options["state-dir"]
     return (Path(named).expanduser() if named else state_dir(environ, home)).absolute()
 
 
 def _config(options: Options, environ: Mapping[str, str], home: Path) -> Path | None:
-    """Return the file that was named; None for the one that the environment tells as well."""
+    """Return the file that was named, absolute as well; None for the one that the environment tells, too."""
     named = Path(options["config"]).expanduser() if options["config"] else None
     found = find(named, environ, home)
     return named if found.is_absolute() else found.absolute()

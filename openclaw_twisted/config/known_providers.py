@@ -100,9 +100,7 @@ def supply(tree: dict[str, Any], environ: Mapping[str, str], profiles: AuthProfi
 
 def _complete(given: dict[str, Any], provider_id: str, keys: Callable[[str, object], Sequence[Any]]) -> None:
     written, known = given.get("apiKey"), KNOWN.get(provider_id)
-    if (
-        isinstance(written, str) and written in _VARIABLES
-    ):  # the variable's name, which OpenClaw looks up, too
+    if isinstance(written, str) and written in _VARIABLES:  # OpenClaw looks up the bare name, too
         given["apiKey"] = f"${written}"
     if known is not None:
         if "baseUrl" not in given and not any("baseUrl" in each for each in _objects(given.get("models"))):

@@ -145,9 +145,9 @@ class MemoryStore:
     ) -> SessionRow | None:
         """Return the session of this id, or else of this label."""
         self._check_open()
-        wanted = [(name, value) for name, value in (("session_id", session_id), ("label", label)) if value]
-        rows = ((row, name, value) for name, value in wanted for row in self._sessions.values())
-        return next((row for row, name, value in rows if getattr(row, name) == value), None)
+        by_id = (row for row in self._sessions.values() if row.session_id == session_id)
+        by_label = (row for row in self._sessions.values() if label is not None and row.label == label)
+        return next(by_id, None) or next(by_label, None)
 
     async def sessions(self, query: SessionQuery | None = None) -> SessionPage:
         """Return the sessions that match, the most recently updated first."""
