@@ -54,7 +54,7 @@ setup(
     extras_require={
         "local": ["xllamacpp>=2026.10.11549,<2027"],
         # schemathesis makes requests from the OpenAPI document and judges answers; it brings jsonschema-rs.
-        "test": ["openai>=3.52,<4", "hypothesis>=6.170", "schemathesis>=4.32,<5"],
+        "test": ["openai>=3.52,<4", "hypothesis>=6.170", "pyhamcrest>=2.1", "schemathesis>=4.32,<5"],
     },
     entry_points={"console_scripts": ["openclaw-gateway = openclaw_twisted.cli:main"]},
 )

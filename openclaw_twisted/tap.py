@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
@@ -27,7 +27,9 @@ from openclaw_twisted.errors import ConfigError, Problem
 from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.name_lookups import look_names_up_apart
-from openclaw_twisted.service import EXIT_CONFIG, Gateway
+
+if TYPE_CHECKING:
+    from openclaw_twisted.service import Gateway
 
 __all__ = ["Options", "makeService", "must_be_local"]
 
@@ -81,7 +83,10 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     """Return the gateway; a configuration that cannot be used ends the process with exit code 78."""
+    _choose_reactor()
     from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
+
+    from openclaw_twisted.service import EXIT_CONFIG, Gateway
 
     _use_monotonic_time(reactor)
     look_names_up_apart(reactor)
@@ -217,6 +222,19 @@ def must_be_local(loaded: Loaded) -> None:
     if loaded.settings.gateway.mode == "remote":
         message = 'is "remote": this machine uses the gateway of gateway.remote.url. Set it to "local".'
         raise ConfigError(str(loaded.path), (Problem("gateway.mode", message),))
+
+
+def _choose_reactor() -> None:
+    """Take our own reactor, unless somebody has chosen one (`--reactor`), or there is no epoll.
+
+    It has to be done before Klein is imported, which imports the reactor.
+    """
+    if "twisted.internet.reactor" not in sys.modules and sys.platform == "linux":
+        from twisted.internet.main import installReactor
+
+        from openclaw_twisted.reactor import GatewayReactor
+
+        installReactor(GatewayReactor())
 
 
 def _use_monotonic_time(reactor: Any) -> None:
