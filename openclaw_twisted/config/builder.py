@@ -26,7 +26,7 @@ from openclaw_twisted.config.secret import Secret
 from openclaw_twisted.config.secret_source import SecretSource
 from openclaw_twisted.config.size import size_bytes
 
-__all__ = ["Builder"]
+__all__ = ["Builder", "forget_types"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -49,6 +49,11 @@ _HINTS: Final[dict[str, str]] = {
 @functools.cache
 def _type_of(struct: type[msgspec.Struct]) -> inspect.Type:
     return inspect.type_info(struct)
+
+
+def forget_types() -> None:
+    """Let go of what is known about the types of settings: who reads again finds out again, in 11 ms."""
+    _type_of.cache_clear()
 
 
 def _kind(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from openclaw_twisted.config import auth_profiles, dotenv, syntax
 from openclaw_twisted.config.auth_profiles import AuthProfiles, profiles_path
+from openclaw_twisted.config.builder import forget_types
 from openclaw_twisted.config.findings import Findings
 from openclaw_twisted.config.include import Includes
 from openclaw_twisted.config.parse import Loaded, settle
@@ -88,6 +89,7 @@ def load(
     if findings.problems:
         raise ConfigError(str(main), tuple(findings.problems))
     _say_who_else_may(disk, loaded.holds_secrets, findings)
+    forget_types()  # a third of a megabyte, for months, until the file changes perhaps
     return replace(
         loaded,
         warnings=(*findings.warnings, *loaded.warnings),
