@@ -51,6 +51,7 @@ SCENARIOS = (
 ALL = frozenset(SCENARIOS)
 YARDSTICKS = {
     "answer": frozenset({"idle", "plain", "plain-alone", "rate", "session"}),
+    "parts": frozenset({"idle"}),
     "relay": ALL - {"ws-idle", "ws-calls"},
     "pipe": frozenset({"stream", "step", "burst", "long"}),
 }

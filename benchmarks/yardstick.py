@@ -6,12 +6,14 @@ comes, and looks at neither. Nobody logs in, and nothing is recorded. What a req
 it costs to take one with Klein, and to send it on with the Agent, on this machine just now.
 `pipe` knows no HTTP: it opens a connection to the provider for each of a client's, and what comes on one it
 sends on the other, at once if the socket takes it. Less a chunk cannot cost on Twisted.
+`parts` is `answer` with the other packages imported that a gateway of this kind is made of.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from typing import Any
 
@@ -27,7 +29,7 @@ from twisted.web.http import Request
 from twisted.web.http_headers import Headers
 from twisted.web.server import Site
 
-__all__ = ["YARDSTICKS", "answer", "main", "relay"]
+__all__ = ["YARDSTICKS", "answer", "main", "parts", "relay"]
 
 BACKLOG = 4096
 CONNECTIONS = 1024
@@ -151,12 +153,20 @@ class _Site(Site):
         """Write no access log: it would be a fifth of the cost."""
 
 
+def parts() -> Klein:
+    """Return `answer`, in a process that has imported the other packages too."""
+    for name in ("autobahn.twisted.resource", "autobahn.twisted.websocket", "json5", "treq"):
+        import_module(name)
+    return answer()
+
+
 def _served(app: Klein) -> Factory:
     return _Site(app.resource(), parsePOSTFormSubmission=False)
 
 
 YARDSTICKS: dict[str, Callable[[Any, int], Factory]] = {
     "answer": lambda _reactor, _port: _served(answer()),
+    "parts": lambda _reactor, _port: _served(parts()),
     "relay": lambda reactor, port: _served(relay(reactor, f"http://127.0.0.1:{port}/v1")),
     "pipe": lambda reactor, port: _Pipes(TCP4ClientEndpoint(reactor, "127.0.0.1", port)),
 }
