@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionFdescWentAway
 from twisted.python import log
@@ -24,13 +22,7 @@ class GatewayReactor(EPollReactor):
     def doPoll(self, timeout: float | None) -> None:  # noqa: N802 - Twisted's name
         """Wait for `timeout` seconds at most, or for good, and serve all that have something to do."""
         descriptors = self._selectables
-        try:
-            events = self._poller.poll(-1 if timeout is None else timeout, len(descriptors))
-        except OSError as error:
-            if error.errno == errno.EINTR:
-                return
-            raise
-        for number, event in events:
+        for number, event in self._poller.poll(timeout):
             descriptor = descriptors.get(number)
             if descriptor is None:
                 continue  # what came before it in the list has closed it
