@@ -40,12 +40,15 @@ def look(folders: Sequence[Path], known: Mapping[str, WorkspaceFile]) -> Look:
     """Read the first of the folders that is there; files that did not change are taken from `known`."""
     files: dict[str, WorkspaceFile] = {}
     problems: list[str] = []
-    there = [folder for folder in folders if folder.is_dir()]
-    if not there:
+    try:
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+    except OSError as error:  # somebody else's, most likely: it is not to be passed over for another one
+        return Look(files, (f"{error.filename} cannot be looked at: {error.strerror}",))
+    if folder is None:
         return Look(files, ())
     for name in FILES:
         try:
-            found = _read(there[0] / name, known.get(name))
+            found = _read(folder / name, known.get(name))
         except FileNotFoundError:
             continue
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13

@@ -50,6 +50,14 @@ class LookTests(SynchronousTestCase):
         self.assertEqual(found.files["SOUL.md"].text, "here")
         self.assertEqual(look([self.folder / "missing", self.folder / "SOUL.md"], {}).files, {})
 
+    def test_a_folder_that_cannot_be_looked_at_is_not_passed_over(self):
+        self.write("SOUL.md", b"another agent's")
+        closed = self.folder / ("x" * 300)  # as the folder of another user, which root may look into
+        found = look([closed, self.folder], {})
+        self.assertEqual(found.files, {})
+        self.assertEqual(found.problems, (f"{closed} cannot be looked at: File name too long",))
+        self.assertEqual(list(look([self.folder, closed], {}).files), ["SOUL.md"])
+
     def test_text_that_is_not_quite_utf_8(self):
         self.write("SOUL.md", b"\xef\xbb\xbf\n caf\xc3\xa9 \xff\x00! \r\n")
         self.assertEqual(self.texts(), {"SOUL.md": "café \ufffd!"})
