@@ -1,8 +1,9 @@
 """How much of the past a model is given: what fits into its context window, whole turns at a time.
 
 Tokens are estimated (`content.estimated_tokens`), so a tenth of the window stays free, and so does room for
-the answer. The oldest turns go first. What the request itself says always stays, whatever it comes to: a
-provider that finds it too long says so better than we could.
+the answer. The oldest turns go first. What the request itself says always stays, whatever it comes to, and so
+does the turn that it goes on with by the results of tools, which mean nothing without their calls: a provider
+that finds it too long says so better than we could.
 """
 
 from __future__ import annotations
@@ -34,15 +35,21 @@ def budget(context_tokens: int, request: RunRequest, *, system_prompt: str, adde
     return int(context_tokens * (1 - _MARGIN)) - min(answer, context_tokens // 4) - fixed
 
 
-def fitting(history: Sequence[Message], tokens: int, *, whole: bool) -> tuple[Message, ...]:
+def fitting(
+    history: Sequence[Message], tokens: int, *, whole: bool, goes_on: bool = False
+) -> tuple[Message, ...]:
     """Return the newest turns that come to at most `tokens`, after the system messages of those that go.
 
     `whole` says that the history is all there is: it may begin in the middle of a turn if it is not.
+    `goes_on` says that the newest turn is under way and stays.
     """
     costs = [estimated_tokens(message) for message in history]
     left = [*accumulate(reversed(costs))][::-1]
     if not history or (whole and left[0] <= tokens):
         return tuple(history)
-    cut = next((at for at in turn_starts(history) if left[at] <= tokens), len(history))
+    starts = turn_starts(history)
+    cut = next((at for at in starts if left[at] <= tokens), len(history))
+    if goes_on:
+        cut = min(cut, starts[-1] if starts else 0)
     system = (message for message in history[:cut] if message.role == "system")
     return (*system, *history[cut:])

@@ -73,16 +73,20 @@ class Opened:
         """Return the question, with as much of the past as fits."""
         history = self.history
         if self.past_tokens > self.tokens or not self.whole:
-            history = fitting(history, self.tokens, whole=self.whole)
+            history = fitting(history, self.tokens, whole=self.whole, goes_on=self._goes_on)
         return compose(self.request, system_prompt=self.system_prompt, history=history, added=self.added)
 
     def shorter(self) -> Opened | None:
         """Return the same turn with half as much of the past; None when there is none to leave out."""
-        kept = fitting(self.history, self.tokens, whole=self.whole)
-        if all(message.role == "system" for message in kept):  # which are never left out
-            return None
+        kept = fitting(self.history, self.tokens, whole=self.whole, goes_on=self._goes_on)
         half = sum(map(estimated_tokens, kept)) // 2
+        if len(fitting(kept, half, whole=False, goes_on=self._goes_on)) == len(kept):
+            return None
         return dataclasses.replace(self, history=kept, tokens=half, whole=False)
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self.added) and self.added[0].role == "tool"
 
 
 class Opener:

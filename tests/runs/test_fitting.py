@@ -52,6 +52,12 @@ class FittingTests(SynchronousTestCase):
         self.assertEqual(fitting(self.TURNS[4:], 10_000, whole=False), self.TURNS[6:])
         self.assertEqual(fitting(self.TURNS[4:], 10_000, whole=True), self.TURNS[4:])
 
+    def test_a_turn_that_goes_on_stays(self) -> None:
+        under_way = self.TURNS[:4]
+        self.assertEqual(fitting(under_way, 0, whole=True, goes_on=True), under_way[2:])
+        self.assertEqual(fitting(under_way, cost(*under_way), whole=True, goes_on=True), under_way)
+        self.assertEqual(fitting(under_way[3:], 0, whole=False, goes_on=True), under_way[3:])
+
     def test_system_messages_of_what_goes_stay(self) -> None:
         system = Message(role="system", content="Be brief.")
         self.assertEqual(

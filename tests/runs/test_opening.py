@@ -11,6 +11,7 @@ from openclaw_twisted.boundaries import Claim, RunRecord, Sampling, SessionChang
 from openclaw_twisted.config.settings import ResetSettings
 from openclaw_twisted.content import Message, Usage, estimated_tokens
 from openclaw_twisted.errors import AgentNotFoundError, ContextLengthError, InternalError
+from openclaw_twisted.events import Finished, ToolCallDelta
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.scripted import Scripted, reply
 from openclaw_twisted.runs.fresh import GREETING
@@ -218,6 +219,37 @@ class WindowTests(OpeningCase):
         run = runs.runner.start(run_request(user("a"), key=KEY))
         self.failureResultOf(run.result(), ContextLengthError)
         self.assertEqual(len(runs.provider.requests), 1)
+
+
+class ToolRoundTests(OpeningCase):
+    """A turn that the results of tools go on with, and that has outgrown its share of the window."""
+
+    def call(self, number: int) -> list[Any]:
+        return [[ToolCallDelta(0, f"c{number}", "look", "{}")], [Finished("tool_calls")]]
+
+    def seen(self, number: int, text: str) -> Message:
+        return Message(role="tool", content=text, tool_call_id=f"c{number}")
+
+    def test_keeps_its_calls(self) -> None:
+        runs = self.begin(
+            reply("1"), self.call(1), self.call(2), reply("3"), context_tokens=lambda _model: 3000
+        )
+        self.ask(runs, user("a"))
+        self.ask(runs, user("b"))
+        self.ask(runs, self.seen(1, LONG * 2), appends=True)
+        self.ask(runs, self.seen(2, "and that"), appends=True)
+        self.assertEqual(self.texts(runs), ["b", "", LONG * 2, "", "and that"])
+
+    def test_is_not_asked_again_when_there_is_nothing_else_to_leave_out(self) -> None:
+        too_long = [ContextLengthError("too long")]
+        runs = self.begin(reply("1"), self.call(1), *[too_long] * 3)
+        self.ask(runs, user("a"))
+        self.ask(runs, user("b"))
+        run = runs.runner.start(run_request(self.seen(1, LONG), key=KEY, appends=True))
+        self.failureResultOf(run.result(), ContextLengthError)
+        self.assertEqual(self.texts(runs, -2), ["a", "1", "b", "", LONG])
+        self.assertEqual(self.texts(runs), ["b", "", LONG])
+        self.assertEqual(len(runs.provider.requests), 4)
 
 
 class RecordTests(OpeningCase):
