@@ -26,7 +26,9 @@ __all__ = [
     "ItemPartIn",
     "PartIn",
     "TextPartIn",
+    "content_of",
     "images_in",
+    "joined",
     "known_size",
     "read_content",
     "with_parts",
@@ -223,9 +225,23 @@ def read_content(
         return ""
     if isinstance(given, str):
         return given
-    parts = tuple(_part(part, f"{path}[{at}]", limits) for at, part in enumerate(given))
+    return _lines(tuple(_part(part, f"{path}[{at}]", limits) for at, part in enumerate(given)))
+
+
+def _lines(parts: tuple[Part | ImageLink, ...]) -> Content:
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     return "\n".join(filter(None, texts)) if len(texts) == len(parts) else parts
+
+
+def content_of(message: Message) -> Content:
+    """Return what a message says, images that are still to be fetched included."""
+    return message.parts if isinstance(message, Draft) else message.content
+
+
+def joined(contents: Sequence[Content]) -> Content:
+    """Return several contents as one, in the form that `read_content` gives."""
+    parts = [(TextPart(said),) if isinstance(said, str) else said for said in contents]
+    return _lines(tuple(part for said in parts for part in said))
 
 
 def with_parts(message: Message, parts: tuple[Part | ImageLink, ...]) -> Message:
@@ -242,7 +258,7 @@ def _fields(message: Message) -> dict[str, Any]:
 def images_in(messages: Sequence[Message]) -> list[ImagePart | ImageLink]:
     """Return the images of all messages, those to be fetched included."""
     in_parts = [message for message in messages if not isinstance(message.content, str)]
-    contents = [message.parts if isinstance(message, Draft) else message.content for message in in_parts]
+    contents = [content_of(message) for message in in_parts]
     return [part for content in contents for part in content if isinstance(part, ImagePart | ImageLink)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,14 @@ from openclaw_twisted.http.conversation import (
     check_required,
     tool_specs,
 )
-from openclaw_twisted.http.parts import Content, ContentLimits, read_content, with_parts
+from openclaw_twisted.http.parts import (
+    Content,
+    ContentLimits,
+    content_of,
+    joined,
+    read_content,
+    with_parts,
+)
 from openclaw_twisted.http.responses_request import (
     AllowedToolsIn,
     FunctionToolIn,
@@ -51,18 +58,18 @@ def conversation_of(request: ResponsesRequest, limits: ContentLimits) -> Convers
 def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Message, ...]:
     if isinstance(given, str):
         return (Message(role="user", content=given),)
-    messages: list[Message] = []
+    said: list[Message] = []
     for at, item in enumerate(given):
         path = f"input[{at}]"
         match item.type:
             case "message":
-                messages.append(_message(item, path, limits))
+                said.append(_message(item, path, limits))
             case "function_call":
-                _add_call(messages, _call(item, path))
+                said.append(Message(role="assistant", tool_calls=(_call(item, path),)))
             case "function_call_output":
                 answered = _needed(item.call_id, f"{path}.call_id")
                 output = read_content(item.output, f"{path}.output", limits)
-                messages.append(_saying(output, Message(role="tool", tool_call_id=answered)))
+                said.append(_saying(output, Message(role="tool", tool_call_id=answered)))
             case "reasoning":
                 pass
             case _:
@@ -71,10 +78,10 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
                     "function_call_output, reasoning or item_reference items.",
                     param=f"{path}.type",
                 )
-    if not any(message.role in {"user", "tool"} for message in messages):
+    if not any(message.role in {"user", "tool"} for message in said):
         raise InvalidRequestError("Missing user message in `input`.", param="input")
-    limits.check_total(messages)
-    return tuple(messages)
+    limits.check_total(said)
+    return tuple(_in_answers(said))
 
 
 def _message(item: InputItemIn, path: str, limits: ContentLimits) -> Message:
@@ -99,13 +106,30 @@ def _call(item: InputItemIn, path: str) -> ToolCall:
     )
 
 
-def _add_call(messages: list[Message], call: ToolCall) -> None:
-    """Add a call to the answer it was part of: calls that follow each other were made together."""
-    if messages and messages[-1].role == "assistant":
-        last = messages[-1]
-        messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
-    else:
-        messages.append(Message(role="assistant", tool_calls=(call,)))
+def _in_answers(said: Sequence[Message]) -> Iterator[Message]:
+    """Put together what models said in one answer: calls that follow each other, and the words around them.
+
+    Words that come after calls stand before the results in what a response gives as its output.
+    """
+    answer: list[Message] = []
+    for message in said:
+        goes_on = message.tool_calls or len(answer) > 1 or (answer and answer[0].tool_calls)
+        if answer and not (message.role == "assistant" and goes_on):
+            yield _together(answer)
+            answer = []
+        if message.role == "assistant":
+            answer.append(message)
+        else:
+            yield message
+    if answer:
+        yield _together(answer)
+
+
+def _together(answer: Sequence[Message]) -> Message:
+    if len(answer) == 1:
+        return answer[0]
+    whole = Message(role="assistant", tool_calls=tuple(call for said in answer for call in said.tool_calls))
+    return _saying(joined([content for said in answer if (content := content_of(said))]), whole)
 
 
 def _needed(value: Any, param: str) -> Any:

@@ -14,7 +14,7 @@ from openclaw_twisted.http.parts import ContentLimits, Draft
 from openclaw_twisted.http.responses_conversation import conversation_of
 from openclaw_twisted.http.responses_request import ResponsesRequest, parse
 from openclaw_twisted.testing import user
-from tests.http.test_parts import data_uri, padded
+from tests.http.test_parts import base64, data_uri, padded
 
 LIMITS = ContentLimits(
     ImagesSettings(max_bytes=1000, allow_url=True), max_images=2, max_total_bytes=1500, param="input"
@@ -66,6 +66,26 @@ class Input(SynchronousTestCase):
         )
         self.assertEqual(heard[0].tool_calls[0], ToolCall("a", "f", "{}"))
         self.assertEqual(heard[1], Message(role="tool", content="1", tool_call_id="a"))
+
+    def test_words_after_a_call_are_of_one_answer_with_it(self) -> None:
+        call = {"type": "function_call", "call_id": "a", "name": "f"}
+        png = padded(200)
+        image = {"type": "input_image", "image_url": data_uri(png)}
+        result = {"type": "function_call_output", "call_id": "a", "output": "1"}
+
+        def says(content: Any) -> dict[str, Any]:
+            return {"role": "assistant", "content": content}
+
+        table: list[tuple[Any, Any]] = [
+            ([says("x"), call, says("y"), says("z"), result], "x\ny\nz"),
+            ([call, says([image]), says("y"), result], (ImagePart("image/png", base64(png)), TextPart("y"))),
+        ]
+        for items, content in table:
+            answer, given = messages(*items)
+            self.assertEqual((answer.content, [made.id for made in answer.tool_calls]), (content, ["a"]))
+            self.assertEqual(given.tool_call_id, "a")
+        first, second, _ = messages(says("x"), says("y"), {"role": "user", "content": "z"})
+        self.assertEqual((first.content, second.content), ("x", "y"))
 
     def test_reasoning_is_not_told_again(self) -> None:
         reasoning = {
