@@ -10,19 +10,23 @@ import uuid
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from openclaw_twisted.content import FinishReason, Usage
 from openclaw_twisted.errors import GatewayError
 from openclaw_twisted.http.responses_request import (
+    NAMESPACE,
     AllowedToolsIn,
+    FunctionToolIn,
     NamedToolIn,
     ResponsesRequest,
+    ResponseToolIn,
     TextFormatIn,
 )
 
 __all__ = [
     "FunctionCallOut",
+    "NamespaceOut",
     "OutputItemOut",
     "OutputMessageOut",
     "OutputTextOut",
@@ -66,6 +70,7 @@ class FunctionCallOut(msgspec.Struct, tag_field="type", tag="function_call"):
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
 
 
 class SummaryTextOut(msgspec.Struct, tag_field="type", tag="summary_text"):
@@ -129,6 +134,14 @@ class FunctionToolOut(msgspec.Struct, tag_field="type", tag="function"):
     strict: bool | None
 
 
+class NamespaceOut(msgspec.Struct, tag_field="type", tag="namespace"):
+    """Functions as they were offered under one name."""
+
+    name: str
+    description: str | None
+    tools: tuple[FunctionToolOut, ...]
+
+
 class NamedToolOut(msgspec.Struct, tag_field="type", tag="function"):
     """The function that had to be called."""
 
@@ -173,7 +186,7 @@ class ResponseOut(msgspec.Struct, kw_only=True):
     temperature: float | None
     text: TextConfigOut
     tool_choice: str | NamedToolOut | AllowedToolsIn
-    tools: tuple[FunctionToolOut, ...]
+    tools: tuple[FunctionToolOut | NamespaceOut, ...]
     top_p: float | None
     truncation: str
     usage: ResponseUsageOut | None = None
@@ -198,7 +211,7 @@ def new_response(asked: ResponsesRequest, *, run_id: str, model: str, now: float
         temperature=asked.temperature,
         text=TextConfigOut(asked.format),
         tool_choice=_choice(asked),
-        tools=tuple(_tool(tool.function or tool) for tool in asked.tools or ()),
+        tools=tuple(map(_tool, asked.tools or ())),
         top_p=asked.top_p,
         truncation=asked.truncation or "disabled",
         user=asked.user,
@@ -212,7 +225,15 @@ def _choice(asked: ResponsesRequest) -> str | NamedToolOut | AllowedToolsIn:
     return choice or DEFAULT_CHOICE
 
 
-def _tool(function: Any) -> FunctionToolOut:
+def _tool(tool: ResponseToolIn) -> FunctionToolOut | NamespaceOut:
+    if tool.type != NAMESPACE:
+        return _function(tool)
+    functions = tuple(map(_function, tool.tools or ()))
+    return NamespaceOut(name=tool.name or "", description=tool.description, tools=functions)
+
+
+def _function(tool: FunctionToolIn) -> FunctionToolOut:
+    function: Any = tool.function or tool
     return FunctionToolOut(
         name=function.name,
         description=function.description,

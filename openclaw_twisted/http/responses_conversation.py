@@ -19,6 +19,7 @@ from openclaw_twisted.http.conversation import (
     check_required,
     tool_specs,
 )
+from openclaw_twisted.http.namespaces import name_within
 from openclaw_twisted.http.parts import (
     Content,
     ContentLimits,
@@ -28,11 +29,13 @@ from openclaw_twisted.http.parts import (
     with_parts,
 )
 from openclaw_twisted.http.responses_request import (
+    NAMESPACE,
     AllowedToolsIn,
     FunctionToolIn,
     InputItemIn,
     NamedToolIn,
     ResponsesRequest,
+    ResponseToolIn,
     TextFormatIn,
 )
 
@@ -48,7 +51,7 @@ def conversation_of(request: ResponsesRequest, limits: ContentLimits) -> Convers
     offered, choice = _tool_choice(request, tools)
     return Conversation(
         messages=_messages(request.input, limits),
-        instructions=(request.instructions,) if request.instructions else (),
+        instructions=tuple(filter(None, (request.instructions, *_namespace_notes(request.tools or ())))),
         tools=offered,
         tool_choice=choice,
         sampling=_sampling(request),
@@ -99,9 +102,10 @@ def _saying(content: Content, message: Message) -> Message:
 
 
 def _call(item: InputItemIn, path: str) -> ToolCall:
+    name = _needed(item.name, f"{path}.name")
     return ToolCall(
         id=_needed(item.call_id, f"{path}.call_id"),
-        name=_needed(item.name, f"{path}.name"),
+        name=name_within(item.namespace, name) if item.namespace else name,
         arguments=item.arguments or "",
     )
 
@@ -138,8 +142,30 @@ def _needed(value: Any, param: str) -> Any:
     return value
 
 
-def _tools(given: Sequence[FunctionToolIn]) -> tuple[ToolSpec, ...]:
-    return tool_specs([_function(tool, f"tools[{at}]") for at, tool in enumerate(given)])
+def _tools(given: Sequence[ResponseToolIn]) -> tuple[ToolSpec, ...]:
+    functions: list[FunctionIn] = []
+    for at, tool in enumerate(given):
+        if tool.type == NAMESPACE:
+            functions += _members(tool, f"tools[{at}]")
+        else:
+            functions.append(_function(tool, f"tools[{at}]"))
+    return tool_specs(functions)
+
+
+def _members(namespace: ResponseToolIn, path: str) -> list[FunctionIn]:
+    """Return the functions of a namespace, by the names that models know them by."""
+    within = _needed(namespace.name, f"{path}.name")
+    if namespace.tools is None:
+        raise InvalidRequestError(f"{path}.tools is missing.", param=f"{path}.tools")
+    functions = (_function(tool, f"{path}.tools[{at}]") for at, tool in enumerate(namespace.tools))
+    return [replace(function, name=name_within(within, function.name)) for function in functions]
+
+
+def _namespace_notes(given: Sequence[ResponseToolIn]) -> Iterator[str]:
+    """Tell what namespaces are for, which has no place in a function's own description."""
+    for tool in given:
+        if tool.type == NAMESPACE and tool.description:
+            yield f"The tools whose names begin with {tool.name}__: {tool.description}"
 
 
 def _function(tool: FunctionToolIn, path: str) -> FunctionIn:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from msgspec import UNSET, UnsetType
+
 from openclaw_twisted.events import ToolCallDelta
 from openclaw_twisted.http import responses_events as out
 from openclaw_twisted.http.responses_answer import (
@@ -20,9 +22,12 @@ from openclaw_twisted.http.responses_answer import (
     SummaryTextOut,
 )
 
-__all__ = ["Events", "GrowingCall", "GrowingItem", "GrowingMessage", "GrowingReasoning"]
+__all__ = ["Called", "Events", "GrowingCall", "GrowingItem", "GrowingMessage", "GrowingReasoning"]
 
 Events = Iterator[out.ResponseEvent]
+
+Called = tuple[str, str]
+"""A namespace, and the name of a function in it."""
 
 
 class GrowingItem(Protocol):
@@ -114,13 +119,14 @@ class GrowingReasoning:
 
 
 class GrowingCall:
-    """A function call."""
+    """A function call; `called` says of which namespace the function is, and its name there."""
 
-    def __init__(self, identifier: str, index: int, call: ToolCallDelta) -> None:
+    def __init__(self, identifier: str, index: int, call: ToolCallDelta, *, called: Called | None) -> None:
         self._id = identifier
         self._index = index
         self._call_id = call.id or ""
-        self._name = call.name or ""
+        self._namespace: str | UnsetType = called[0] if called else UNSET
+        self._name = called[1] if called else call.name or ""
         self._pieces: list[str] = []
 
     def item(self, status: ItemStatus) -> FunctionCallOut:
@@ -131,6 +137,7 @@ class GrowingCall:
             name=self._name,
             arguments="".join(self._pieces),
             status=status,
+            namespace=self._namespace,
         )
 
     def begin(self) -> Events:

@@ -24,15 +24,20 @@ from openclaw_twisted.http.conversation import (
 from openclaw_twisted.http.parts import ItemPartIn
 
 __all__ = [
+    "NAMESPACE",
     "REFERENCE",
     "AllowedToolsIn",
     "FunctionToolIn",
     "InputItemIn",
     "NamedToolIn",
+    "ResponseToolIn",
     "ResponsesRequest",
     "TextFormatIn",
     "parse",
 ]
+
+NAMESPACE = "namespace"
+"""The type of a tool that is several functions."""
 
 REFERENCE = "item_reference"
 """The type of an input item that names an output item of an earlier response by its id."""
@@ -79,6 +84,19 @@ _NAMED = {
         {"properties": {"function": {"type": "object"}}, "required": ["function"]},
     ]
 }
+_TOOL_FORMS = {
+    "anyOf": [
+        {"properties": {"type": {"enum": ["function"]}, "name": _TEXT}, "required": ["type", "name"]},
+        {
+            "properties": {"type": {"enum": ["function"]}, "function": {"type": "object"}},
+            "required": ["type", "function"],
+        },
+        {
+            "properties": {"type": {"enum": ["namespace"]}, "name": _TEXT, "tools": {"type": "array"}},
+            "required": ["type", "name", "tools"],
+        },
+    ]
+}
 _CHOICE_FORMS = {
     "allOf": [
         {
@@ -106,9 +124,9 @@ _FORMAT_FORMS = {
 class InputItemIn(msgspec.Struct, kw_only=True):
     """One item of the input: a message, a call that a model made, what a call gave, or reasoning.
 
-    `role` and `content` belong to messages, `call_id`, `name` and `arguments` to function calls, `call_id`
-    and `output` to what they gave. Reasoning is accepted and not sent to the model. A reference stands for
-    the output item that has its `id`.
+    `role` and `content` belong to messages, `call_id`, `name`, `arguments` and perhaps a `namespace` to
+    function calls, `call_id` and `output` to what they gave. Reasoning is accepted and not sent to the model.
+    A reference stands for the output item that has its `id`.
     """
 
     type: Annotated[
@@ -122,6 +140,7 @@ class InputItemIn(msgspec.Struct, kw_only=True):
     content: str | list[ItemPartIn] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     output: str | list[ItemPartIn] | None = None
 
@@ -138,6 +157,13 @@ class FunctionToolIn(msgspec.Struct, kw_only=True):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     function: FunctionIn | None = None
+
+
+class ResponseToolIn(FunctionToolIn, kw_only=True):
+    """A tool on offer: a function, or the functions of a namespace in `tools`."""
+
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["function", "namespace"]})]
+    tools: list[Annotated[FunctionToolIn, Meta(extra_json_schema=_NAMED)]] | None = None
 
 
 class AllowedToolIn(msgspec.Struct):
@@ -215,7 +241,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     max_output_tokens: Count | None = None
     reasoning: ReasoningIn | None = None
     text: TextConfigIn | None = None
-    tools: list[Annotated[FunctionToolIn, Meta(extra_json_schema=_NAMED)]] | None = None
+    tools: list[Annotated[ResponseToolIn, Meta(extra_json_schema=_TOOL_FORMS)]] | None = None
     tool_choice: Annotated[
         Literal["auto", "none", "required"] | NamedToolIn | AllowedToolsIn | None,
         Meta(extra_json_schema=_CHOICE_FORMS),

@@ -26,8 +26,10 @@ from openclaw_twisted.events import (
     ToolCallDelta,
 )
 from openclaw_twisted.http import responses_events as out
+from openclaw_twisted.http.namespaces import name_within
 from openclaw_twisted.http.responses_answer import (
     ItemStatus,
+    NamespaceOut,
     OutputItemOut,
     ResponseOut,
     failure,
@@ -35,6 +37,7 @@ from openclaw_twisted.http.responses_answer import (
     usage_out,
 )
 from openclaw_twisted.http.responses_items import (
+    Called,
     Events,
     GrowingCall,
     GrowingItem,
@@ -59,6 +62,7 @@ class ResponseProgress:
         self._ended: dict[GrowingItem, OutputItemOut] = {}
         self._speaking: GrowingMessage | GrowingReasoning | None = None
         self._calls: dict[int, GrowingCall] = {}
+        self._called = _in_namespaces(response)
         self._told = 0
 
     def opening(self) -> list[out.ResponseEvent]:
@@ -106,7 +110,10 @@ class ResponseProgress:
         if call is None:
             yield from self._hush("completed")
             call = self._calls[piece.index] = GrowingCall(
-                self._new_id("fc", len(self._calls)), len(self._items), piece
+                self._new_id("fc", len(self._calls)),
+                len(self._items),
+                piece,
+                called=self._called.get(piece.name or ""),
             )
             self._items.append(call)
             yield from call.begin()
@@ -156,6 +163,16 @@ class ResponseProgress:
     def _new_id(self, prefix: str, at: int) -> str:
         """Return an item's id, which `item_references` can read: calls count by themselves."""
         return f"{prefix}_{self.response.id.removeprefix('resp_')}_{at}"
+
+
+def _in_namespaces(response: ResponseOut) -> dict[str, Called]:
+    """Return the functions that are in namespaces by the names that models know them by."""
+    spaces = (tool for tool in response.tools if isinstance(tool, NamespaceOut))
+    return {
+        name_within(space.name, function.name): (space.name, function.name)
+        for space in spaces
+        for function in space.tools
+    }
 
 
 class ResponseEncoder:

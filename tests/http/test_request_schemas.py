@@ -57,7 +57,7 @@ RESPONSES = {
         {"role": "user", "content": "hi"},
         {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "s"}]},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "s"}]},
-        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "namespace": "n", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "x"},
         {"type": "reasoning"},
     ],
@@ -65,7 +65,10 @@ RESPONSES = {
     "max_output_tokens": 5,
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}},
-    "tools": [{"type": "function", **FUNCTION}],
+    "tools": [
+        {"type": "function", **FUNCTION},
+        {"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "function", **FUNCTION}]},
+    ],
     "tool_choice": {"type": "function", "name": "f"},
     "metadata": {"a": "b"},
 }

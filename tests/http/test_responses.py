@@ -329,6 +329,17 @@ class Streamed(ResponsesCase):
         self.assertEqual(told[0]["response"]["status"], "in_progress")
         self.assertEqual(told[-1]["response"]["id"], told[0]["response"]["id"])
 
+    async def test_a_call_of_a_function_in_a_namespace(self) -> None:
+        call = ToolCallDelta(0, "c1", "crm__f", "{}")
+        namespace = {"type": "namespace", "name": "crm", "description": "d", "tools": [TOOL]}
+        echoed = TOOL | {"description": None}
+        self.open([[call, Finished("tool_calls")]])
+        told = await self.told(tools=[namespace, TOOL])
+        self.assertEqual([event["item"]["namespace"] for event in (told[2], told[-2])], ["crm"] * 2)
+        ended = told[-1]["response"]
+        self.assertEqual((ended["output"][0]["name"], told[-3]["name"]), ("f", "f"))
+        self.assertEqual(ended["tools"], [namespace | {"tools": [echoed]}, echoed])
+
     async def test_a_stream_ends_with_what_a_whole_answer_is(self) -> None:
         script: Any = [
             [ReasoningDelta("Hm."), TextDelta("ok")],

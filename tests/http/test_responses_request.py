@@ -21,6 +21,7 @@ LIMITS = ContentLimits(
 )
 TOOL = {"type": "function", "name": "f", "description": "It does f.", "parameters": {"type": "object"}}
 OTHER = {"type": "function", "function": {"name": "g"}}
+CRM = {"type": "namespace", "name": "crm", "description": "All about customers.", "tools": [TOOL]}
 
 
 def said(**body: Any) -> Conversation:
@@ -152,6 +153,19 @@ class Asking(SynchronousTestCase):
         self.assertEqual([tool.name for tool in tools], ["f", "g"])
         self.assertEqual((tools[0].description, tools[0].parameters), ("It does f.", {"type": "object"}))
 
+    def test_functions_in_a_namespace_are_offered_by_one_name_each(self) -> None:
+        other = {"type": "namespace", "name": "mail", "description": "", "tools": [OTHER]}
+        conversation = said(tools=[TOOL, CRM, other], instructions="Be kind.")
+        self.assertEqual([tool.name for tool in conversation.tools], ["f", "crm__f", "mail__g"])
+        self.assertEqual(conversation.tools[1].description, "It does f.")
+        note = "The tools whose names begin with crm__: All about customers."
+        self.assertEqual(conversation.instructions, ("Be kind.", note))
+
+    def test_a_call_of_a_function_in_a_namespace_is_told_by_that_name(self) -> None:
+        call = {"type": "function_call", "call_id": "a", "namespace": "crm", "name": "f", "arguments": "{}"}
+        answer, _ = messages(call, {"type": "function_call_output", "call_id": "a", "output": "1"})
+        self.assertEqual(answer.tool_calls, (ToolCall("a", "crm__f", "{}"),))
+
     def test_tool_choices(self) -> None:
         table: list[tuple[Any, Any]] = [
             (None, None),
@@ -214,6 +228,15 @@ class Asking(SynchronousTestCase):
             ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
             ({"tools": [{"type": "function"}]}, "tools[0].name", "is missing"),
             ({"tools": [TOOL, TOOL]}, "tools", "same name"),
+            ({"tools": [CRM | {"name": None}]}, "tools[0].name", "is missing"),
+            ({"tools": [CRM | {"tools": None}]}, "tools[0].tools", "is missing"),
+            ({"tools": [CRM | {"tools": [CRM]}]}, "tools[0].tools[0].type", "namespace"),
+            (
+                {"tools": [CRM | {"tools": [{"type": "custom", "name": "x"}]}]},
+                "tools[0].tools[0].type",
+                "custom",
+            ),
+            ({"tools": [CRM, TOOL | {"name": "crm__f"}]}, "tools", "same name"),
             ({"tool_choice": "required"}, "tool_choice", "no tools"),
             ({"tool_choice": "sometimes"}, "tool_choice", "Invalid"),
             ({"tool_choice": {"type": "function", "name": "h"}, "tools": [TOOL]}, "tool_choice", "not among"),
