@@ -58,7 +58,8 @@ class SessionRules:
 class Opened:
     """A turn that can be asked: the question, and the past that it was put together from.
 
-    The past comes to `past_tokens`, and there is room for `tokens` of it.
+    The past comes to `past_tokens`, and there is room for `tokens` of it; `first` is the number of its first
+    message in the session.
     """
 
     request: RunRequest
@@ -67,26 +68,27 @@ class Opened:
     added: tuple[Message, ...]
     tokens: int
     past_tokens: int
+    first: int = 0
     whole: bool = True
 
     def question(self) -> ModelRequest:
         """Return the question, with as much of the past as fits."""
         history = self.history
         if self.past_tokens > self.tokens or not self.whole:
-            history = fitting(history, self.tokens, whole=self.whole, goes_on=self._goes_on)
+            history = self._fitting()
         return compose(self.request, system_prompt=self.system_prompt, history=history, added=self.added)
 
     def shorter(self) -> Opened | None:
         """Return the same turn with half as much of the past; None when there is none to leave out."""
-        kept = fitting(self.history, self.tokens, whole=self.whole, goes_on=self._goes_on)
+        kept = self._fitting()
         half = sum(map(estimated_tokens, kept)) // 2
-        if len(fitting(kept, half, whole=False, goes_on=self._goes_on)) == len(kept):
-            return None
-        return dataclasses.replace(self, history=kept, tokens=half, whole=False)
+        first = self.first + len(self.history) - len(kept)
+        shorter = dataclasses.replace(self, history=kept, tokens=half, first=first, whole=False)
+        return shorter if len(shorter._fitting()) < len(kept) else None  # noqa: SLF001 - one of this class
 
-    @property
-    def _goes_on(self) -> bool:
-        return bool(self.added) and self.added[0].role == "tool"
+    def _fitting(self) -> tuple[Message, ...]:
+        goes_on = bool(self.added) and self.added[0].role == "tool"
+        return fitting(self.history, self.tokens, whole=self.whole, goes_on=goes_on, first=self.first)
 
 
 class Opener:
@@ -154,9 +156,10 @@ class Opener:
         added = new_messages(request, has_history=had_messages)
         if request.resends:
             history = request.messages[: len(request.messages) - len(added)]
-            past_tokens, whole = sum(map(estimated_tokens, history)), True
+            past_tokens, first, whole = sum(map(estimated_tokens, history)), 0, True
         else:
             history = tuple(kept.message for kept in past.messages)
+            first = past.messages[0].seq if past.messages else 0
             past_tokens, whole = past.tokens, _is_whole(past)
         tokens = 0
         if history:
@@ -169,6 +172,7 @@ class Opener:
             added=added,
             tokens=tokens,
             past_tokens=past_tokens,
+            first=first,
             whole=whole,
         )
 

@@ -65,6 +65,53 @@ class FittingTests(SynchronousTestCase):
         )
 
 
+class BeginningTests(SynchronousTestCase):
+    """A conversation that has outgrown the window begins the same for many questions."""
+
+    def beginnings(self, turn: tuple[Message, ...], *, loaded: int, tokens: int) -> list[tuple[int, int]]:
+        """Return, for each of 200 questions, the number of the first message and what was kept in tokens."""
+        found = []
+        for turns in range(200):
+            messages = [(number, message) for number, message in enumerate(turn * turns, 1)]
+            newest = messages[-loaded:]
+            kept = fitting(
+                [message for _, message in newest],
+                tokens,
+                whole=len(newest) == len(messages),
+                first=newest[0][0] if newest else 0,
+            )
+            found.append((len(messages) - len(kept) + 1, cost(*kept)))
+        return found
+
+    def check(self, found: list[tuple[int, int]], *, changes: int, at_least: int) -> None:
+        numbers = [number for number, _ in found]
+        self.assertEqual(numbers, sorted(numbers))
+        self.assertLessEqual(len(set(numbers)), changes)
+        self.assertGreater(min(tokens for number, tokens in found if number > 1), at_least)
+
+    def test_when_it_is_too_long(self) -> None:
+        turn = (user("a" * 350), said("b" * 700))
+        tokens = 40 * cost(*turn)
+        found = self.beginnings(turn, loaded=1000, tokens=tokens)
+        self.assertLessEqual(max(kept for _, kept in found), tokens)
+        self.check(found, changes=22, at_least=int(tokens * 0.7))
+
+    def test_when_turns_do_not_begin_at_even_numbers(self) -> None:
+        turn = (user("a" * 350), CALL, RESULT, said("b" * 700), user("more"))
+        tokens = 40 * cost(*turn)
+        self.check(self.beginnings(turn, loaded=1000, tokens=tokens), changes=30, at_least=int(tokens * 0.7))
+
+    def test_when_it_has_more_messages_than_are_read(self) -> None:
+        turn = (user("a"), said("b"))
+        found = self.beginnings(turn, loaded=100, tokens=1_000_000)
+        self.check(found, changes=22, at_least=70 * cost(user("a")))
+
+    def test_one_long_turn_does_not_cost_half_of_it(self) -> None:
+        short, long = (user("a"), said("b" * 35)), (user("a"), said("b" * 3500))
+        history = (*short * 5, *long, *short * 21)
+        self.assertEqual(fitting(history, cost(*history[10:]), whole=True), history[10:])
+
+
 class BudgetTests(SynchronousTestCase):
     def room(self, context: int, system_prompt: str = "", **more: Any) -> int:
         return budget(context, run_request(**more), system_prompt=system_prompt, added=(user("hi"),))

@@ -180,6 +180,15 @@ class WindowTests(OpeningCase):
         self.assertLess(sum(map(estimated_tokens, last)), 7000)
         self.assertEqual(self.row(runs).message_count, 12)
 
+    def test_questions_begin_alike_for_a_while_in_a_long_conversation(self) -> None:
+        """Or what the model remembers of the last one is of no use."""
+        runs = self.begin(*[reply("x" * 350)] * 100, context_tokens=lambda _model: 7000)
+        for number in range(100):
+            self.ask(runs, user(f"{number}"))
+        beginnings = {asked.messages[0].content for asked in runs.provider.requests}
+        self.assertLess(len(beginnings), 20)
+        self.assertGreater(len(runs.provider.requests[-1].messages), 2 * 25)
+
     def test_a_session_with_a_larger_model_gets_more_of_its_past(self) -> None:
         windows = {"scripted/m": 3000, "large/m": 100_000}
         runs = self.begin(*[reply(LONG)] * 7, context_tokens=windows.__getitem__)
