@@ -51,6 +51,7 @@ _READ = (
     "models.list",
     "runs.list",
     "sessions.describe",
+    "sessions.get",
     "sessions.list",
     "sessions.messages.subscribe",
     "sessions.messages.unsubscribe",

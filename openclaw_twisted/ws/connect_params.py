@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from openclaw_twisted.ws.params import MAX_INTEGER
 
@@ -57,7 +57,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
 
 
 class ConnectParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """All of it."""
+    """All of it; the keys of type `Raw` are OpenClaw's own and change nothing here."""
 
     min_protocol: Annotated[int, Meta(ge=1)]
     max_protocol: Annotated[int, Meta(ge=1)]
@@ -72,3 +72,6 @@ class ConnectParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     auth: Auth = Auth()
     locale: str | None = None
     user_agent: str | None = None
+    computer_use: Raw = Raw()
+    model_catalog: Raw = Raw()
+    worker_runs: Raw = Raw()

@@ -20,6 +20,7 @@ from openclaw_twisted.ws.methods.models import models_methods
 from openclaw_twisted.ws.methods.nothing import nothing_methods
 from openclaw_twisted.ws.methods.runs import RunMethods
 from openclaw_twisted.ws.methods.session_changes import SessionChanges
+from openclaw_twisted.ws.methods.session_runs import SessionRuns
 from openclaw_twisted.ws.methods.sessions import SessionMethods
 from openclaw_twisted.ws.methods.status import StatusMethods
 from openclaw_twisted.ws.methods.wait import WaitMethods
@@ -58,6 +59,7 @@ def every_method(
         *models_methods(directory, settings, runner.can_answer),
         *config_methods(behind.loaded),
         *commands_methods(settings.session.reset_triggers),
+        *SessionRuns(chat=chat).methods(),
         *_session_methods(behind),
         *nothing_methods(),
     )

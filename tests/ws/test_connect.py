@@ -89,6 +89,7 @@ class LoginTests(ConnectTestCase):
         page = {"id": "openclaw-control-ui", "version": "1", "platform": "web", "mode": "webchat"}
         self.client(client=tui, caps=["tool-events"])
         self.client(client=page | {"buildId": "b", "timeZone": "UTC"}, locale="en", userAgent="Mozilla")
+        self.client(client=page, modelCatalog={"sessionKey": "main"}, computerUse={}, workerRuns=None)
         self.client(protocol=3, role=None, scopes=["operator.read"])
 
 

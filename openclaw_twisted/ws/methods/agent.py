@@ -40,6 +40,7 @@ class AgentParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     to: str | None = None
     thinking: AskedThinking | None = None
     model: str | None = None
+    provider: str | None = None
     deliver: bool = False
     timeout: Annotated[float, Meta(ge=0, le=MAX_INTEGER)] | None = None
     attachments: tuple[Attachment, ...] = ()
@@ -47,9 +48,12 @@ class AgentParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     account_id: Raw = Raw()
     best_effort_deliver: Raw = Raw()
     channel: Raw = Raw()
+    cleanup_bundle_mcp_on_run_end: Raw = Raw()
     group_channel: Raw = Raw()
     group_id: Raw = Raw()
     group_space: Raw = Raw()
+    input_provenance: Raw = Raw()
+    label: Raw = Raw()
     lane: Raw = Raw()
     reply_account_id: Raw = Raw()
     reply_channel: Raw = Raw()
@@ -75,7 +79,7 @@ class AgentMethods:
         entry, client = await self.starter.earlier(params.idempotency_key, self.ledger), call.client
         # From here to the start of the run nothing may be awaited: see `ledger`.
         if entry is None:
-            special = params.model or self.starter.runner.begins_anew(params.message)
+            special = params.model or params.provider or self.starter.runner.begins_anew(params.message)
             if special and not allows(client.scopes, MODEL_OVERRIDE):
                 return missing_scope(client, MODEL_OVERRIDE)
             call.hold()
@@ -103,9 +107,18 @@ class AgentMethods:
             agent=agent,
             session_key=target,
             message=user_message(METHOD, params.message, params.attachments),
-            model=params.model,
+            model=_model(params),
             thinking=wanted_thinking(params.thinking),
             instructions=(params.extra_system_prompt,) if params.extra_system_prompt else (),
             timeout_seconds=params.timeout,
         )
         return self.starter.start(asked, self.ledger)
+
+
+def _model(params: AgentParams) -> str | None:
+    """Return the model that is asked for; some clients tell its provider apart."""
+    if params.provider is None:
+        return params.model
+    if params.model is None:
+        raise invalid(METHOD, "at /provider: names no model without one beside it")
+    return f"{params.provider}/{params.model}"

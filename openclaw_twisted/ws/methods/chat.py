@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
 from openclaw_twisted.errors import CancelledRunError, GatewayError, InvalidRequestError
@@ -55,6 +55,7 @@ class SendParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     fast_auto_on_seconds: Raw = Raw()
     fast_mode: Raw = Raw()
     intent: Raw = Raw()
+    mentions: Raw = Raw()
     originating_account_id: Raw = Raw()
     originating_channel: Raw = Raw()
     originating_thread_id: Raw = Raw()
@@ -62,7 +63,9 @@ class SendParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     reply_to_id: Raw = Raw()
     system_input_provenance: Raw = Raw()
     system_provenance_receipt: Raw = Raw()
+    reconnect_resume: Raw = field(default=Raw(), name="__controlUiReconnectResume")
     tool_bindings: Raw = Raw()
+    work_context: Raw = Raw()
 
 
 class AbortParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -123,7 +126,7 @@ class ChatMethods:
             chosen_id=params.session_id,
         )
         if params.message.strip() == STOP and not params.suppress_command_interpretation:
-            return self._stop(self._of_session(key), f"The run was stopped by {STOP}.", by="stop")
+            return Answer(self._stop(self._of_session(key), f"The run was stopped by {STOP}.", by="stop"))
         asked = Asked(
             key=params.idempotency_key,
             agent=agent,
@@ -141,9 +144,13 @@ class ChatMethods:
 
     async def abort(self, call: Call, params: AbortParams) -> Answer[Aborted]:
         """Stop what runs or waits; nothing to stop is no error."""
+        return Answer(await self.stop(call.client, params))
+
+    async def stop(self, client: Client, params: AbortParams) -> Aborted:
+        """Stop what a client wants stopped, and return what that was."""
         await self.starter.recall.settle()  # or a message that came before this would start its run after it
         key = self._stoppable(params)
-        runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, call.client)
+        runs = self._of_session(key) if params.run_id is None else self._one(params.run_id, key, client)
         return self._stop(runs, "The run was stopped by chat.abort.")
 
     def _stoppable(self, params: AbortParams) -> SessionKey:
@@ -164,11 +171,11 @@ class ChatMethods:
         if not params.message.strip() and not params.attachments:
             raise InvalidRequestError("message or attachment required")
 
-    def _stop(self, runs: tuple[Run, ...], message: str, *, by: str = "rpc") -> Answer[Aborted]:
+    def _stop(self, runs: tuple[Run, ...], message: str, *, by: str = "rpc") -> Aborted:
         # The last one first: none of them shall have its turn because the one before it was stopped.
         for run in reversed(runs):
             run.cancel(CancelledRunError(message, stop_reason=by))
-        return Answer(Aborted(bool(runs), tuple(run.request.run_id for run in runs)))
+        return Aborted(bool(runs), tuple(run.request.run_id for run in runs))
 
     def _of_session(self, key: SessionKey) -> tuple[Run, ...]:
         return tuple(run for run in self.starter.runner.active() if run.request.session_key == key)

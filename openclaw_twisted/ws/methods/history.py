@@ -1,4 +1,4 @@
-"""`chat.history`, `chat.startup`, `chat.metadata`: what a page needs to show a conversation."""
+"""`chat.history`, `chat.startup`, `chat.metadata`, `sessions.get`: what it takes to show a conversation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from openclaw_twisted.boundaries import RunRecord, SessionRow
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
 from openclaw_twisted.ws.method import Answer, Call, Method
-from openclaw_twisted.ws.params import MAX_INTEGER
+from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
 from openclaw_twisted.ws.session_target import find_session, kept_session
 from openclaw_twisted.ws.since import Since4
 
-__all__ = ["HistoryMethods", "HistoryParams", "MetadataParams", "StartupParams"]
+__all__ = ["GetParams", "HistoryMethods", "HistoryParams", "MetadataParams"]
 
 HISTORY = "chat.history"
 STARTUP = "chat.startup"
 METADATA = "chat.metadata"
+GET = "sessions.get"
 
 DEFAULT_LIMIT = 200
+MAX_LIMIT = 1000
 MAX_BYTES = 6 * 1024 * 1024
 """What the messages of one answer may come to: well below what a client takes in one frame."""
 
@@ -34,14 +36,16 @@ _encode = msgspec.json.Encoder().encode
 class HistoryParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Whose messages: the newest `limit` of the session, or those before the newest `offset` messages.
 
-    Texts are cut at `maxChars`. The keys of type `Raw` are OpenClaw's own and change nothing here.
+    Texts are cut at `maxChars`, `maxBytes` bounds what the messages of the answer come to. The keys of type
+    `Raw` are OpenClaw's own and change nothing here.
     """
 
     session_key: Annotated[str, Meta(min_length=1, max_length=512)]
     agent_id: _Text | None = None
-    limit: Annotated[int, Meta(ge=1, le=1000)] = DEFAULT_LIMIT
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     offset: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 0
     max_chars: Annotated[int, Meta(ge=1, le=500_000)] | None = None
+    max_bytes: Annotated[int, Meta(ge=1024)] = MAX_BYTES
     cursor: Raw = Raw()
     input_run_ids: Raw = Raw()
     message_id: Raw = Raw()
@@ -49,17 +53,21 @@ class HistoryParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session_id: Raw = Raw()
 
 
-class StartupParams(HistoryParams, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """As for `chat.history`; `maxBytes` bounds the messages of the answer together."""
-
-    max_bytes: Annotated[int, Meta(ge=1024)] = MAX_BYTES
-
-
 class MetadataParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """For which agent, or for which session's."""
 
     agent_id: _Text | None = None
     session_key: _Text | None = None
+    auth_profile_id: Raw = Raw()
+
+
+class GetParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Whose messages: the newest `limit` of the session, which some clients name as chats are named."""
+
+    key: _Text | None = None
+    session_key: _Text | None = None
+    agent_id: _Text | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] = DEFAULT_LIMIT
 
 
 class Pending(Struct, frozen=True, kw_only=True):
@@ -83,6 +91,12 @@ class History(Struct, frozen=True, kw_only=True, rename="camel"):
     total_messages: Since4[int] = UNSET
     defaults: Since4[Defaults] = UNSET
     session_info: Since4[ShownSession | None] = UNSET
+
+
+class SessionMessages(Struct, frozen=True):
+    """A conversation, oldest message first."""
+
+    messages: tuple[HistoryMessage, ...]
 
 
 class ChatModel(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -112,17 +126,26 @@ class HistoryMethods:
         """Return the methods of this family."""
         return (
             Method(HISTORY, HistoryParams, self.history),
-            Method(STARTUP, StartupParams, self.startup),
+            Method(STARTUP, HistoryParams, self.startup),
             Method(METADATA, MetadataParams, self.metadata),
+            Method(GET, GetParams, self.get),
         )
 
     async def history(self, call: Call, params: HistoryParams) -> Answer[History]:
         """Show what was said in a session; one that there is not is an empty one."""
-        return Answer(await self._history(call, HISTORY, params, MAX_BYTES))
+        return Answer(await self._history(call, HISTORY, params))
 
-    async def startup(self, call: Call, params: StartupParams) -> Answer[History]:
+    async def startup(self, call: Call, params: HistoryParams) -> Answer[History]:
         """Show the same to a page that opens."""
-        return Answer(await self._history(call, STARTUP, params, min(params.max_bytes, MAX_BYTES)))
+        return Answer(await self._history(call, STARTUP, params))
+
+    async def get(self, call: Call, params: GetParams) -> Answer[SessionMessages]:
+        """Show a session's messages and nothing else."""
+        key = params.key or params.session_key
+        if key is None:
+            raise invalid(GET, "must have required property 'key'")
+        wanted = HistoryParams(session_key=key, agent_id=params.agent_id, limit=min(params.limit, MAX_LIMIT))
+        return Answer(SessionMessages((await self._history(call, GET, wanted)).messages))
 
     async def metadata(self, _call: Call, params: MetadataParams) -> Answer[ChatMetadata]:
         """Show what there is to choose from."""
@@ -131,7 +154,7 @@ class HistoryMethods:
         )
         return Answer(ChatMetadata(models=tuple(map(self._model, agent.candidates()))))
 
-    async def _history(self, call: Call, method: str, params: HistoryParams, max_bytes: int) -> History:
+    async def _history(self, call: Call, method: str, params: HistoryParams) -> History:
         store, new = self.sessions.store, call.client.speaks_4
         key = await kept_session(
             method, self.shown.directory, store, agent_id=params.agent_id, key=params.session_key
@@ -147,9 +170,8 @@ class HistoryMethods:
                 max_characters=MAX_READ_CHARACTERS,
             )
             runs = await self._runs(row, {stored.run_id for stored in kept})
-            messages = _newest(
-                history_messages(kept, runs, speaks_4=new, max_chars=params.max_chars), max_bytes
-            )
+            every = history_messages(kept, runs, speaks_4=new, max_chars=params.max_chars)
+            messages = _newest(every, min(params.max_bytes, MAX_BYTES))
         end = params.offset + len(messages)
         shown = self.shown.session(row, speaks_4=True) if row and new else None
         return History(

@@ -19,15 +19,19 @@ METHOD = "models.list"
 
 
 class ModelsParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Whose models; there is one list for everybody, and what is known of a model is always told."""
+    """Whose models, and of which provider; there is one list for everybody, and all that is known is told."""
 
     agent_id: str | None = None
+    provider: str | None = None
     include_details: bool = False
     include_provider_capabilities: bool = False
     prepared_only: bool = False
     refresh: bool = False
     view: Literal["default", "configured", "provider-config", "all"] = "default"
+    auth_profile_id: Raw = Raw()
+    include_default_models: Raw = Raw()
     runtime: Raw = Raw()
+    session_key: Raw = Raw()
 
 
 class ListedModel(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,7 +65,8 @@ def models_methods(
             raise invalid(METHOD, f"unknown agent id. The agents are: {directory.listing()}.")
         new = call.client.speaks_4
         listed = (_model(name, configured.get(name)) for name in names)
-        return Answer(Models(tuple(_with_state(each) if new else each for each in listed)))
+        wanted = (each for each in listed if params.provider in {None, each.provider})
+        return Answer(Models(tuple(_with_state(each) if new else each for each in wanted)))
 
     def _with_state(model: ListedModel) -> ListedModel:
         name = f"{model.provider}/{model.id}"

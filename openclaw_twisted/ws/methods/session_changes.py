@@ -57,6 +57,8 @@ class PatchParams(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True
     verbose_level: _Text | UnsetType | None = UNSET
     archived: Literal[False] = False
     attention: Raw = Raw()
+    auto_label: Raw = Raw()
+    board_presentation: Raw = Raw()
     completion_owner_session_key: Raw = Raw()
     context_window: Raw = Raw()
     exec_ask: Raw = Raw()
@@ -96,21 +98,25 @@ class CreateParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     display_name: Raw = Raw()
     emit_command_hooks: Raw = Raw()
     idempotency_key: Raw = Raw()
+    mentions: Raw = Raw()
     parent_session_key: Raw = Raw()
     permission_mode: Raw = Raw()
     project_git_url: Raw = Raw()
     project_id: Raw = Raw()
     spawn_depth: Raw = Raw()
     succeeds_parent: Raw = Raw()
+    timeout_ms: Raw = Raw()
+    title_source: Raw = Raw()
     tool_overrides: Raw = Raw()
     visibility: Raw = Raw()
 
 
 class ResetParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Which session is to start afresh; the reason changes nothing."""
+    """Which session is to start afresh, with an expected id only while it has that one; no reason counts."""
 
     key: _Key
     agent_id: _Text | None = None
+    expected_session_id: _Text | None = None
     reason: Literal["new", "reset"] = "reset"
 
 
@@ -256,6 +262,7 @@ class SessionChanges:
     async def reset(self, _call: Call, params: ResetParams) -> Answer[WasReset]:
         """Stop a session's runs and let it start afresh."""
         _, key = self._target(RESET, params.key, params.agent_id)
+        await self._expect(key, params.expected_session_id)
         row = await self.runner.sessions.reset(key)
         return Answer(WasReset(key=row.session_key, entry=_entry(row)))
 

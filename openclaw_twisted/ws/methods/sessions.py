@@ -66,9 +66,15 @@ class ListParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     include_derived_titles: bool = False
     include_last_message: bool = False
     archived: bool | Literal["all"] = False
+    active_only: bool = False
+    has_board: bool = False
     board_face: Raw = Raw()
     configured_agents_only: Raw = Raw()
     creator_id: Raw = Raw()
+    exclude_cron: Raw = Raw()
+    exclude_subagents: Raw = Raw()
+    exclude_system: Raw = Raw()
+    include_activity_summary: Raw = Raw()
     include_global: Raw = Raw()
     include_people: Raw = Raw()
     involving_me: Raw = Raw()
@@ -101,6 +107,13 @@ class DescribeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     include_last_message: bool = False
 
 
+class Reference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an address in a page says of a session: its key, and a name that is there to be read."""
+
+    key: _Key
+    slug: Raw = Raw()
+
+
 class ResolveParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """What is known of a session: key, id, the beginning of the id, or label; the first one counts."""
 
@@ -108,6 +121,7 @@ class ResolveParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session_id: _Text | None = None
     short_id: _Text | None = None
     label: _Key | None = None
+    reference: Reference | None = None
     agent_id: _Text | None = None
     allow_missing: bool = False
     include_global: Raw = Raw()
@@ -247,7 +261,8 @@ class SessionMethods:
 
     async def resolve(self, call: Call, params: ResolveParams) -> Answer[Resolved]:
         """Find the session that is meant."""
-        wanted = params.key or params.session_id or params.short_id or params.label
+        address = params.reference.key if params.reference is not None else None
+        wanted = address or params.key or params.session_id or params.short_id or params.label
         if wanted is None:
             raise invalid(RESOLVE, "must have one of the properties 'key', 'sessionId', 'label'")
         row = await self._found(params)
@@ -292,8 +307,10 @@ class SessionMethods:
         )
 
     async def _page(self, params: ListParams, limit: int) -> SessionPage:
-        if params.archived is True:  # nothing is: sessions are there or deleted
+        if params.archived is True or params.has_board:  # sessions are there or deleted, and have no boards
             return SessionPage(rows=(), total=0)
+        if params.active_only:
+            return await self._at_work(params, limit)
         store = self.sessions.store
         if params.label is not None:
             row = await store.find_session(label=params.label)
@@ -310,10 +327,17 @@ class SessionMethods:
             )
         )
 
+    async def _at_work(self, params: ListParams, limit: int) -> SessionPage:
+        found = [await self.sessions.store.session(key) for key in sorted(self.shown.active())]
+        rows = [row for row in found if row is not None and params.agent_id in {None, row.agent_id}]
+        rows.sort(key=lambda row: row.updated_at, reverse=True)
+        return SessionPage(rows=tuple(rows[params.offset : params.offset + limit]), total=len(rows))
+
     async def _found(self, params: ResolveParams) -> SessionRow | None:
         store = self.sessions.store
-        if params.key is not None:
-            return await store.session(await self._kept(RESOLVE, params.key, params.agent_id))
+        key = params.reference.key if params.reference is not None else params.key
+        if key is not None:
+            return await store.session(await self._kept(RESOLVE, key, params.agent_id))
         if params.session_id is not None:
             row = await store.find_session(session_id=params.session_id)
             # What a client chose as an id of its own is a part of the key.

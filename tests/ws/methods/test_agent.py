@@ -213,6 +213,13 @@ class RequestTests(AgentTestCase):
         self.assertEqual((request.instructions, request.timeout_seconds), (("Be brief.",), 60))
         self.assertEqual(self.started(key="0", timeout=0).timeout_seconds, 0)
 
+    def test_a_model_whose_provider_is_told_apart(self):
+        request = self.started(provider="scripted", model="big", label="errand")
+        self.assertEqual(request.models, ("scripted/big",))
+        self.assertIn("at /provider: names no model", self.problem(key="x", provider="scripted"))
+        self.client = self.door.client(scopes=["operator.write"])
+        self.assertEqual(self.problem(key="y", provider="scripted"), "missing scope: operator.admin")
+
     def test_another_model_is_for_administrators(self):
         self.assertEqual(self.started(model="big").models, ("scripted/big",))
         self.client = self.door.client(scopes=["operator.write"])

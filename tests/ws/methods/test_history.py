@@ -153,6 +153,8 @@ class HistoryTests(SessionsTestCase):
         self.assertEqual(self.texts(answer), ["2" * 2000, "ok"])
         self.assertTrue(answer["hasMore"])
         self.assertEqual(answer["nextOffset"], 2)
+        again = self.call("chat.history", sessionKey="a", maxBytes=2700)
+        self.assertEqual(again["messages"], answer["messages"])
         self.assertLess(history.MAX_BYTES, self.door.settings.gateway.limits.max_payload_bytes)
 
     def test_no_more_is_read_than_is_good_for_everybody_else(self) -> None:
@@ -174,6 +176,20 @@ class HistoryTests(SessionsTestCase):
         self.assertIn("must have required property 'sessionKey'", self.problem("chat.history"))
         self.assertIn("at /limit", self.problem("chat.history", sessionKey="a", limit=1001))
         self.assertIn("unexpected property 'x'", self.problem("chat.startup", sessionKey="a", x=1))
+
+
+class GetTests(SessionsTestCase):
+    def test_the_messages_alone(self) -> None:
+        for question in ("one", "two"):
+            self.turn("agent:main:a", question, "ok")
+        for client in (self.client, self.old):
+            shown = self.call("chat.history", client, sessionKey="a")["messages"]
+            self.assertEqual(self.call("sessions.get", client, key="a"), {"messages": shown})
+            newest = self.call("sessions.get", client, sessionKey="agent:main:a", limit=1)
+            self.assertEqual(newest, {"messages": shown[-1:]})
+        self.assertEqual(self.call("sessions.get", key="a", limit=1_000_000)["messages"][0]["role"], "user")
+        self.assertEqual(self.call("sessions.get", key="none"), {"messages": []})
+        self.assertIn("must have required property 'key'", self.problem("sessions.get"))
 
 
 class MetadataTests(SessionsTestCase):

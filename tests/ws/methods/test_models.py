@@ -76,3 +76,7 @@ class ModelsTests(RigTestCase):
     def test_an_agent_that_there_is_not(self):
         self.assertEqual(len(self.ask(agentId="work")), 5)
         self.assertIn("unknown agent id", self.ask(agentId="x"))
+
+    def test_what_the_model_picker_of_the_control_page_asks(self):
+        self.assertEqual(len(self.ask(sessionKey="agent:main:main", agentId="main", view="configured")), 5)
+        self.assertEqual([model["id"] for model in self.ask(provider="local")], ["small"])

@@ -82,6 +82,11 @@ class SendTests(SendCase):
         self.send("l", thinking="")
         self.assertIsNone(self.asked().sampling.reasoning_effort)
 
+    def test_what_the_control_page_sends_when_it_has_come_back(self):
+        self.script([Pause()])
+        answer = self.send(sessionId="s", deliver=False, __controlUiReconnectResume=True, mentions=[])
+        self.assertEqual(answer, {"runId": "k", "status": "started"})
+
     def test_images(self):
         self.script([Pause()], [Pause()])
         self.send(attachments=[{"type": "image", "mimeType": "image/png", "fileName": "a", "content": PNG}])

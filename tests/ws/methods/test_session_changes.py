@@ -101,6 +101,13 @@ class CreateTests(SessionsTestCase):
 
 
 class ResetTests(SessionsTestCase):
+    def test_a_reset_of_what_has_been_reset_already(self) -> None:
+        self.turn("agent:main:a")
+        before = self.call("sessions.describe", key="a")["session"]["sessionId"]
+        after = self.call("sessions.reset", key="a", expectedSessionId=before)["entry"]["sessionId"]
+        self.assertIn("has changed", self.problem("sessions.reset", key="a", expectedSessionId=before))
+        self.assertEqual(self.call("sessions.describe", key="a")["session"]["sessionId"], after)
+
     def test_a_reset_stops_what_runs_and_begins_anew(self) -> None:
         self.turn("agent:main:a")
         before = self.call("sessions.describe", key="a")["session"]

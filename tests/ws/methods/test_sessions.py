@@ -105,6 +105,29 @@ class ListTests(SessionsTestCase):
             },
         )
 
+    def test_what_the_control_page_leaves_out(self) -> None:
+        self.turn("agent:main:a")
+        left_out = {"excludeSubagents": True, "excludeCron": True, "excludeSystem": True}
+        self.assertEqual(
+            self.keys(includeGlobal=False, includeActivitySummary=True, **left_out), ["agent:main:a"]
+        )
+        self.assertEqual(self.keys(hasBoard=True, archived="all"), [])
+
+    def test_those_at_work(self) -> None:
+        keys = ("agent:main:a", "agent:main:b", "agent:work:c")
+        for key in keys:
+            self.turn(key)
+        self.assertEqual(self.keys(activeOnly=True), [])
+        for key in keys[1:]:
+            self.door.clock.advance(1)
+            self.door.runs.provider.add([Pause()])
+            request = run_request(key=key, agent_id=key.split(":")[1], models=("p/m",), run_id=key)
+            self.door.runs.runner.start(request)
+        self.assertEqual(self.keys(activeOnly=True, archived="all"), ["agent:work:c", "agent:main:b"])
+        self.assertEqual(self.keys(activeOnly=True, agentId="main"), ["agent:main:b"])
+        page = self.call("sessions.list", activeOnly=True, limit=1)
+        self.assertEqual((page["count"], page["totalCount"], page["nextOffset"]), (1, 2, 1))
+
     def test_version_3_gets_what_it_knows(self) -> None:
         self.turn("agent:main:a")
         listed = self.call("sessions.list", self.old)
@@ -196,6 +219,21 @@ class FindTests(SessionsTestCase):
         self.assertEqual(
             self.call("sessions.resolve", self.old, label="Mine"), {"ok": True, "key": "agent:work:a"}
         )
+
+    def test_resolving_what_an_address_in_the_control_page_names(self) -> None:
+        self.turn("agent:main:a")
+        named: dict[str, Any] = {
+            "agentId": "main",
+            "includeGlobal": True,
+            "includeUnknown": True,
+            "allowMissing": True,
+        }
+        found = self.call(
+            "sessions.resolve", reference={"key": "agent:main:a", "slug": "how-are-you"}, **named
+        )
+        self.assertEqual(found, {"ok": True, "key": "agent:main:a", "agentId": "main"})
+        self.assertEqual(self.call("sessions.resolve", reference={"key": "b"}, **named), {"ok": False})
+        self.assertIn("No session found: b", self.problem("sessions.resolve", reference={"key": "b"}))
 
     def test_many_requests_without_a_session_do_not_hide_one(self) -> None:
         short_id = self.session_id[:8]
