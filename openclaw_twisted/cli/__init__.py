@@ -20,6 +20,7 @@ from openclaw_twisted.cli.runs import runs
 from openclaw_twisted.cli.sessions import sessions
 from openclaw_twisted.cli.show_token import token
 from openclaw_twisted.cli.status import health, status
+from openclaw_twisted.cli.terminal import open_streams
 
 __all__ = ["main"]
 
@@ -35,6 +36,7 @@ class _Gateway(click.Group):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Read what stands before the command's name."""
+        open_streams()
         with ending():
             return super().make_context(info_name, args, parent, **extra)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import os
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +40,27 @@ class Access(NamedTuple):
         return Flags(self.url, self.token, self.password, self.config)
 
 
+def _finite(_context: click.Context, _option: click.Parameter, seconds: float | None) -> float | None:
+    """Refuse what reads as a number and is none: `nan`, and `inf`."""
+    if seconds is not None and not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} is not a number of seconds.")
+    return seconds
+
+
+def _check_text(values: Iterable[object]) -> None:
+    """Refuse text whose bytes are none in the locale's encoding: it could not be sent, nor be told."""
+    for value in values:
+        if not isinstance(value, str):
+            continue
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise click.UsageError(
+                f"{os.fsencode(value)[:80]!r} is no text in the locale's encoding. Write it in UTF-8, under "
+                "a locale like C.UTF-8."
+            ) from None
+
+
 def asks_gateway(
     *,
     timeout_help: str = "How long to wait for the answer.",
@@ -49,6 +72,7 @@ def asks_gateway(
         click.option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
+            callback=_finite,
             default=timeout_seconds,
             show_default=timeout_seconds is not None,
             metavar="SECONDS",
@@ -69,6 +93,7 @@ def asks_gateway(
         @wraps(command)
         def with_access(**given: Any) -> None:
             timeout = given.pop("timeout")
+            _check_text(given.values())
             named = {field: given.pop(field) for field in Access._fields if field in given}
             command(Access(timeout_seconds=timeout, **named), **given)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 import click
@@ -35,7 +36,8 @@ class TimedOutError(CommandError):
 def ending() -> Iterator[None]:
     """Turn an error into a message on stderr and an exit code.
 
-    A mistake on the command line ends with 1, not with click's 2: here 2 means that time ran out.
+    A mistake on the command line ends with 1, not with click's 2: here 2 means that time ran out. An output
+    that nobody reads any more is click's to end for, and needs no words.
     """
     try:
         yield
@@ -45,5 +47,21 @@ def ending() -> Iterator[None]:
     except GatewayError as error:
         click.echo(f"Error: {printable(error.message)}", err=True)
         raise SystemExit(error.exit_code if isinstance(error, CommandError) else FAILED) from error
+    except click.Abort as error:  # a question to the user that Ctrl-C or Ctrl-D answered
+        click.echo(err=True)
+        interrupted = isinstance(error.__context__, KeyboardInterrupt)
+        raise SystemExit(INTERRUPTED if interrupted else FAILED) from error
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _give_up_output()
+        click.echo(f"Error: {error.filename or 'The output'} cannot be used: {error.strerror}.", err=True)
+        raise SystemExit(FAILED) from error
+
+
+def _give_up_output() -> None:
+    """Let go of what could not be written: the interpreter would try it again, and complain."""
+    with suppress(OSError):
+        sys.stdout.close()

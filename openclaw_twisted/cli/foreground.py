@@ -55,8 +55,11 @@ def in_foreground(
 
     # Whatever matters is raised; the libraries' tracebacks for it (of a certificate, say) would hide that.
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with suppress(SystemExit):
         react(main)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if caught:
         raise SystemExit(_SIGNALLED + caught[0])
     (result,) = outcome

@@ -72,12 +72,14 @@ class Lines(Protocol):
         self._put(None)
 
     def writeConnectionLost(self) -> None:  # noqa: N802
-        """Learn that nobody reads what is written."""
-        self.fail(CommandError("Nobody reads the output any more."))
+        """Learn that nothing can be written any more; nothing else will tell that the end is reached."""
+        self.fail(CommandError("The output cannot be written any more."))
+        self.closed.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """Learn that everything has been written."""
-        self.closed.callback(None)
+        if not self.closed.called:
+            self.closed.callback(None)
 
     def fail(self, error: CommandError) -> None:
         """Let the next `next` fail; what has not been taken until then is forgotten."""

@@ -134,7 +134,7 @@ async def ask_in(reactor: Any, session: Session, question: Question, heard: Hear
     except (CancelledError, TimedOutError):
         await _abort(reactor, session, run_id, _session_key(accepted, question))
         if audience.gone:
-            raise CommandError("Nobody reads the output any more. The run was told to stop.") from None
+            raise CommandError("The output cannot be written any more. The run was told to stop.") from None
         raise
     except ClosedError as error:
         raise CommandError(f"{error.message} The run may still be going on there.") from None

@@ -170,7 +170,7 @@ def _address(url: str, *, clear: bool) -> Target:
     except ValueError:
         raise _no_address() from None
     scheme = _SCHEMES.get(parts.scheme)
-    if scheme is None or not parts.hostname or parts.username is not None or parts.fragment:
+    if scheme is None or port == 0 or not parts.hostname or parts.username is not None or parts.fragment:
         raise _no_address()
     tls = scheme == "wss"
     if not (tls or clear or _is_private(parts.hostname)):

@@ -118,8 +118,12 @@ class UsageTests(CommandTestCase):
         self.assertIn("not UTF-8 (byte 2)", result.stderr)
 
     def test_a_timeout_has_to_be_some_time(self) -> None:
-        for value in ("0", "-1", "soon"):
+        for value in ("0", "-1", "soon", "nan", "inf"):
             self.assertIn("--timeout", self.fail_with(1, "agent", "-m", "hi", "--timeout", value))
+
+    def test_an_argument_that_is_no_text(self) -> None:
+        for arguments in (("-m", "ab\udcff"), ("-m", "hi", "--token", "ab\udcff")):
+            self.assertIn(r"b'ab\xff' is no text", self.fail_with(1, "agent", *arguments))
 
     def test_an_error_with_json_is_a_document_too(self) -> None:
         result = self.invoke("agent", "-m", "hi", "--json", "--url", "nonsense", "--token", "t")

@@ -11,6 +11,7 @@ __all__ = ["ForegroundTests"]
 
 PROGRAM = """
 import sys
+import time
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from openclaw_twisted.cli.foreground import in_foreground
@@ -41,8 +42,17 @@ async def hang(reactor):
     except CancelledError:
         await Deferred()
 
+def then_wait():
+    in_foreground(value)
+    print("waiting", flush=True)
+    time.sleep(20)
+
 try:
+    if sys.argv[1] == "then_wait":
+        then_wait()
     print(in_foreground(globals()[sys.argv[1]]))
+except KeyboardInterrupt:
+    sys.exit(print("KeyboardInterrupt") or 1)
 except LookupError as raised:
     print("raised", raised)
 """
@@ -74,6 +84,10 @@ class ForegroundTests(SynchronousTestCase):
     def test_the_result_comes_back(self) -> None:
         self.assertEqual("42\n", self.start("value").communicate(timeout=20)[0])
         self.assertEqual("43\n", self.start("at_once").communicate(timeout=20)[0])
+
+    def test_a_signal_after_the_job_does_what_it_did_before(self) -> None:
+        self.assertEqual((-signal.SIGTERM, ""), self.interrupt("then_wait", signal.SIGTERM))
+        self.assertEqual((1, "KeyboardInterrupt\n"), self.interrupt("then_wait", signal.SIGINT))
 
     def test_an_error_comes_back(self) -> None:
         self.assertEqual("raised wrong\n", self.start("error").communicate(timeout=20)[0])

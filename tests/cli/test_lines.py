@@ -28,6 +28,9 @@ class Descriptor:
     def resumeProducing(self) -> None:
         self.reads = True
 
+    def loseConnection(self) -> None:
+        self.reads = False
+
 
 class LinesTests(SynchronousTestCase):
     def open(self, *, interactive: bool = False) -> Lines:
@@ -83,6 +86,7 @@ class LinesTests(SynchronousTestCase):
         lines = self.open()
         lines.writeConnectionLost()
         self.failureResultOf(self.next(lines), CommandError)
+        self.successResultOf(Deferred.fromCoroutine(lines.close()))
 
     def test_a_long_file_waits_outside(self) -> None:
         lines = self.open()

@@ -9,7 +9,7 @@ import click
 
 from openclaw_twisted import __version__
 from openclaw_twisted.cli import main
-from tests.cli.case import CommandTestCase, merged, run_child
+from tests.cli.case import COMMAND, CommandTestCase, merged, run_child
 
 __all__ = ["MainTests"]
 
@@ -74,6 +74,30 @@ class MainTests(CommandTestCase):
         self.assertIn("Usage: openclaw-gateway", done.stdout)
         heavy = ("twisted.", "autobahn", "klein", "msgspec", "json5", "openclaw_twisted.config")
         self.assertEqual([], [name for name in done.stderr.split() if name.startswith(heavy)])
+
+    def test_a_full_disk_is_told_in_a_line(self) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [*COMMAND, "openapi"],
+                env=merged(self.environ),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        said = "Error: The output cannot be used: No space left on device.\n"
+        self.assertEqual((1, said), (done.returncode, done.stderr))
+
+    def test_streams_that_are_closed(self) -> None:
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'exec "$0" "$@" <&- >&-', *COMMAND, "agent", "-m", "-"],
+            env=merged(self.environ),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        said = "Error: The message is empty. Say something with --message.\n"
+        self.assertEqual((1, said), (done.returncode, done.stderr))
 
     def test_the_module_is_the_command_too(self) -> None:
         done = run_child("--version", environ=self.environ)

@@ -94,6 +94,7 @@ class AddressTests(TargetTestCase):
         for written in (
             "127.0.0.1:1",
             "ws://",
+            "ws://h:0",
             "ftp://h",
             "ws://h:99999",
             "ws://u:hidden@h",
