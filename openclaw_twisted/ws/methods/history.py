@@ -10,10 +10,11 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from openclaw_twisted.boundaries import RunRecord, SessionRow
 from openclaw_twisted.runs.sessions import Sessions
+from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
 from openclaw_twisted.ws.method import Answer, Call, Method
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
-from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession
+from openclaw_twisted.ws.session_payloads import Defaults, Shown, ShownSession, milliseconds
 from openclaw_twisted.ws.session_target import find_session, kept_session
 from openclaw_twisted.ws.since import Since4
 
@@ -77,6 +78,14 @@ class Pending(Struct, frozen=True, kw_only=True):
     total: int = 0
 
 
+class InFlight(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The run that is at work in a session, and what it has said so far; it started at a time in ms."""
+
+    run_id: str
+    text: str
+    started_at: int | UnsetType = UNSET
+
+
 class History(Struct, frozen=True, kw_only=True, rename="camel"):
     """A conversation, oldest message first; the last keys are told to version 4."""
 
@@ -91,6 +100,7 @@ class History(Struct, frozen=True, kw_only=True, rename="camel"):
     total_messages: Since4[int] = UNSET
     defaults: Since4[Defaults] = UNSET
     session_info: Since4[ShownSession | None] = UNSET
+    in_flight_run: Since4[InFlight] = UNSET
 
 
 class SessionMessages(Struct, frozen=True):
@@ -186,7 +196,15 @@ class HistoryMethods:
             total_messages=total if new else UNSET,
             defaults=self.shown.defaults(key.agent_id) if new else UNSET,
             session_info=shown if new else UNSET,
+            in_flight_run=self._in_flight(key) if new else UNSET,
         )
+
+    def _in_flight(self, key: SessionKey) -> InFlight | UnsetType:
+        run = next(iter(self.sessions.runs_of(key)), None)
+        if run is None:
+            return UNSET
+        started_at = milliseconds(run.started_at) if run.started_at else UNSET
+        return InFlight(run_id=run.request.run_id, text=run.reply.text, started_at=started_at)
 
     async def _runs(self, row: SessionRow, run_ids: set[str]) -> dict[str, RunRecord]:
         newest = await self.sessions.store.runs(row.session_key, len(run_ids) + 50)

@@ -6,6 +6,9 @@ from twisted.internet.defer import Deferred
 
 from openclaw_twisted.boundaries import RunRecord, TurnRecord
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
+from openclaw_twisted.events import TextDelta
+from openclaw_twisted.providers.scripted import Pause
+from openclaw_twisted.testing import run_request
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
 from openclaw_twisted.ws.methods import history
 from tests.ws.methods.test_sessions import SessionsTestCase
@@ -176,6 +179,22 @@ class HistoryTests(SessionsTestCase):
         self.assertIn("must have required property 'sessionKey'", self.problem("chat.history"))
         self.assertIn("at /limit", self.problem("chat.history", sessionKey="a", limit=1001))
         self.assertIn("unexpected property 'x'", self.problem("chat.startup", sessionKey="a", x=1))
+
+
+class InFlightTests(SessionsTestCase):
+    def test_who_comes_in_the_middle_of_a_run_is_told_of_it(self) -> None:
+        self.turn("agent:main:a")
+        self.assertNotIn("inFlightRun", self.call("chat.history", sessionKey="a"))
+        self.door.clock.advance(5)
+        self.door.runs.provider.add([(TextDelta("Hello"),), Pause()], [Pause()])
+        runner = self.door.runs.runner
+        for run_id in ("first", "waits"):
+            runner.start(run_request(key="agent:main:a", models=("p/m",), run_id=run_id))
+        told = {"runId": "first", "text": "Hello", "startedAt": 5000}
+        self.assertEqual(self.call("chat.history", sessionKey="a")["inFlightRun"], told)
+        self.assertEqual(self.call("chat.startup", sessionKey="a")["inFlightRun"], told)
+        self.assertNotIn("inFlightRun", self.call("chat.history", sessionKey="b"))
+        self.assertNotIn("inFlightRun", self.call("chat.history", self.old, sessionKey="a"))
 
 
 class GetTests(SessionsTestCase):
