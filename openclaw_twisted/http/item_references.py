@@ -41,12 +41,17 @@ class ItemReferences:
                 f"At most {MAX_REFERENCES} items by reference at a time.", param="input"
             )
         answers: dict[str, Message | None] = {}
+        said: set[str] = set()
         return [
-            await self._item(item.id or "", f"input[{at}].id", answers) if item.type == REFERENCE else item
+            await self._item(item.id or "", f"input[{at}].id", answers, said)
+            if item.type == REFERENCE
+            else item
             for at, item in enumerate(items)
         ]
 
-    async def _item(self, name: str, param: str, answers: dict[str, Message | None]) -> InputItemIn:
+    async def _item(
+        self, name: str, param: str, answers: dict[str, Message | None], said: set[str]
+    ) -> InputItemIn:
         found = _ITEM_ID.fullmatch(name)
         if found is None:
             raise _unknown(param)
@@ -59,6 +64,10 @@ class ItemReferences:
         if answer is None:
             raise _unknown(param)
         if found["kind"] == "msg":
+            # An answer is kept as one message, even if it was told in several with thoughts between them.
+            if run_id in said:
+                return InputItemIn(type="reasoning")
+            said.add(run_id)
             return InputItemIn(role="assistant", content=text_of(answer))
         if int(found["at"]) >= len(answer.tool_calls):
             raise _unknown(param)

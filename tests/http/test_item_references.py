@@ -46,6 +46,15 @@ class Referring(ResponsesCase):
             ),
         )
 
+    async def test_words_with_a_thought_between_them_are_said_once(self) -> None:
+        self.open([[TextDelta("Let me "), ReasoningDelta("Hm."), TextDelta("see.")]], reply("ok"))
+        first = await self.whole(input="a")
+        items = [reference(item["id"]) for item in first["output"]]
+        self.assertEqual(len(items), 3)
+        await self.whole(input=[*items, {"role": "user", "content": "b"}])
+        said = Message(role="assistant", content="Let me see.")
+        self.assertEqual(self.door.runs.provider.requests[-1].messages, (said, user("b")))
+
     async def test_an_answer_far_back_in_its_session(self) -> None:
         self.open(*(reply(str(n)) for n in range(1, 5)))
         first = await self.whole(input="a")
