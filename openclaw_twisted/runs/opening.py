@@ -28,7 +28,7 @@ from openclaw_twisted.content import Message, estimated_tokens
 from openclaw_twisted.runs.fitting import budget, fitting
 from openclaw_twisted.runs.fresh import is_over, without_trigger
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.turn import compose, new_messages
+from openclaw_twisted.runs.turn import compose, goes_on, new_messages
 
 __all__ = ["CONTEXT_TOKENS", "Opened", "Opener", "SessionRules"]
 
@@ -87,8 +87,9 @@ class Opened:
         return shorter if len(shorter._fitting()) < len(kept) else None  # noqa: SLF001 - one of this class
 
     def _fitting(self) -> tuple[Message, ...]:
-        goes_on = bool(self.added) and self.added[0].role == "tool"
-        return fitting(self.history, self.tokens, whole=self.whole, goes_on=goes_on, first=self.first)
+        return fitting(
+            self.history, self.tokens, whole=self.whole, goes_on=goes_on(self.added), first=self.first
+        )
 
 
 class Opener:
@@ -182,8 +183,10 @@ class Opener:
         if session is None or not session.message_count:  # as fresh as can be
             return found
         told = without_trigger(request, self._rules.triggers) is not None
-        # Who appends has named what it goes on from: no rule may begin something else in its place.
-        over = not request.appends and is_over(session, self._rules.reset, now)
+        # Who appends, or brings what tools found, goes on: no rule may begin something else in its place.
+        over = is_over(session, self._rules.reset, now) and not (
+            request.appends or goes_on(new_messages(request, has_history=True))
+        )
         if not (told or over):
             return found
         reset = await self._store.reset(session.session_key, now)

@@ -26,7 +26,7 @@ from openclaw_twisted.events import Finished, ModelAnswering, ProviderEvent, Tex
 from openclaw_twisted.runs.feed import Feed
 from openclaw_twisted.runs.request import RunRequest
 
-__all__ = ["Reply", "ask", "compose", "new_messages", "with_whole_rounds"]
+__all__ = ["Reply", "ask", "compose", "goes_on", "new_messages", "with_whole_rounds"]
 
 
 # A model's small pieces weigh several times what they say, so they are joined at this number.
@@ -100,6 +100,11 @@ def new_messages(request: RunRequest, *, has_history: bool) -> tuple[Message, ..
         return added
     last_user = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
     return messages[last_user:]
+
+
+def goes_on(added: Sequence[Message]) -> bool:
+    """Tell whether what a request adds goes on with a turn: it begins with results of tools."""
+    return bool(added) and added[0].role == "tool"
 
 
 def compose(

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import Claim, RunRecord, Sampling, SessionChange, SessionPatch, SessionRow
 from openclaw_twisted.config.settings import ResetSettings
-from openclaw_twisted.content import Message, Usage, estimated_tokens
+from openclaw_twisted.content import Message, ToolCall, Usage, estimated_tokens
 from openclaw_twisted.errors import AgentNotFoundError, ContextLengthError, InternalError
 from openclaw_twisted.events import Finished, ToolCallDelta
 from openclaw_twisted.providers.catalog import Catalog
@@ -248,6 +248,18 @@ class ToolRoundTests(OpeningCase):
         self.ask(runs, self.seen(1, LONG * 2), appends=True)
         self.ask(runs, self.seen(2, "and that"), appends=True)
         self.assertEqual(self.texts(runs), ["b", "", LONG * 2, "", "and that"])
+
+    def test_goes_on_however_late_its_results_come(self) -> None:
+        reset = ResetSettings(mode="idle", idle_minutes=1)
+        runs = self.begin(self.call(1), reply("2"), reply("3"), reset=reset)
+        asked = (user("a"), Message(role="assistant", tool_calls=(ToolCall("c1", "look", "{}"),)))
+        self.ask(runs, user("a"))
+        runs.clock.advance(61)
+        self.ask(runs, *asked, self.seen(1, "that"))
+        self.assertEqual(self.texts(runs), ["a", "", "that"])
+        runs.clock.advance(61)
+        self.ask(runs, *asked, self.seen(1, "that"), Message(role="assistant", content="2"), user("b"))
+        self.assertEqual(self.texts(runs), ["b"])
 
     def test_is_not_asked_again_when_there_is_nothing_else_to_leave_out(self) -> None:
         too_long = [ContextLengthError("too long")]
