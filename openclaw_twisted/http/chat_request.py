@@ -323,8 +323,7 @@ def _offer(request: ChatRequest) -> tuple[tuple[ToolSpec, ...], str | tuple[str,
     if given.allowed_tools is None:
         raise _missing("tool_choice.allowed_tools")
     allowed = {tool.function.name for tool in given.allowed_tools.tools}
-    for name in allowed:
-        check_named(name, tools, "tool_choice")
+    check_named(allowed, tools, "tool_choice")
     return tuple(tool for tool in tools if tool.name in allowed), given.allowed_tools.mode
 
 
@@ -339,7 +338,7 @@ def _tool_choice(
     if choice is None and request.legacy:
         choice, param = request.function_call, "function_call"
     if isinstance(choice, ChosenIn):
-        check_named(choice.name, tools, param)
+        check_named((choice.name,), tools, param)
         return ("function", choice.name)
     if choice == "required":
         check_required(tools, param)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -78,7 +78,7 @@ def check_required(tools: Sequence[ToolSpec], param: str) -> None:
         raise InvalidRequestError("tool_choice is required, but no tools are given.", param=param)
 
 
-def check_named(name: str, tools: Sequence[ToolSpec], param: str) -> None:
-    """Raise `InvalidRequestError` when the tool of this name is not among those given."""
-    if not any(tool.name == name for tool in tools):
+def check_named(names: Iterable[str], tools: Sequence[ToolSpec], param: str) -> None:
+    """Raise `InvalidRequestError` when one of the tools of these names is not among those given."""
+    if not {tool.name for tool in tools}.issuperset(names):
         raise InvalidRequestError(f"{param} names a tool that is not among the tools.", param=param)

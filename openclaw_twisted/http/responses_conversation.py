@@ -194,12 +194,11 @@ def _tool_choice(
     match choice:
         case NamedToolIn():
             name = _needed(choice.chosen, "tool_choice.name")
-            check_named(name, tools, "tool_choice")
+            check_named((name,), tools, "tool_choice")
             return tools, ("function", name)
         case AllowedToolsIn():
-            for tool in choice.tools:
-                check_named(tool.name, tools, "tool_choice")
             allowed = {tool.name for tool in choice.tools}
+            check_named(allowed, tools, "tool_choice")
             return tuple(tool for tool in tools if tool.name in allowed), choice.mode
         case "required":
             check_required(tools, "tool_choice")
