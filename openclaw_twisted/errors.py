@@ -33,6 +33,7 @@ __all__ = [
     "RateLimitedError",
     "RequestTimeoutError",
     "ShuttingDownError",
+    "StateDirectoryError",
     "StorageError",
     "TooLargeError",
     "UnauthorizedError",
@@ -91,6 +92,10 @@ class ConfigError(GatewayError):
         self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(f"{source} cannot be used:\n{lines}")
+
+
+class StateDirectoryError(ConfigError):
+    """The state directory cannot be read or written now: another start may find its disk there again."""
 
 
 class InvalidRequestError(GatewayError):

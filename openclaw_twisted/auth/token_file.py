@@ -17,7 +17,7 @@ from typing import NamedTuple
 from twisted.logger import Logger
 
 from openclaw_twisted.config.settings import Secret
-from openclaw_twisted.errors import ConfigError, Problem
+from openclaw_twisted.errors import ConfigError, Problem, StateDirectoryError
 
 __all__ = ["TokenFile", "load_or_create_token", "token_path"]
 
@@ -47,7 +47,8 @@ def token_path(state_dir: Path) -> Path:
 def load_or_create_token(state_dir: Path) -> TokenFile:
     """Return the token kept in the state directory, making a strong one at the first start.
 
-    Raises `ConfigError` when the file is not an ordinary one of ours, or cannot be read or written.
+    Raises `ConfigError` when the file is not an ordinary one of ours, `StateDirectoryError` when it cannot be
+    read or written.
     """
     path = token_path(state_dir)
     try:
@@ -62,8 +63,8 @@ def load_or_create_token(state_dir: Path) -> TokenFile:
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EEXIST}:
             raise _unusable(path, "it, or its folder, is a symbolic link or no folder. Remove it.") from error
-        why = f"{error.strerror or error}. Give this user access, or set OPENCLAW_GATEWAY_TOKEN instead."
-        raise _unusable(path, why) from error
+        why = f"{error.strerror or error}. Check its owner, its permissions and its disk."
+        raise StateDirectoryError(str(path), _problems(why)) from error
 
 
 def _load_or_create(folder: int, path: Path) -> TokenFile:
@@ -124,4 +125,8 @@ def _tighten(descriptor: int, path: Path) -> None:
 
 
 def _unusable(path: Path, why: str) -> ConfigError:
-    return ConfigError(str(path), (Problem("", f"The gateway's token file cannot be used: {why}"),))
+    return ConfigError(str(path), _problems(why))
+
+
+def _problems(why: str) -> tuple[Problem, ...]:
+    return (Problem("", f"The gateway's token file cannot be used: {why}"),)

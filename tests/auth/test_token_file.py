@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.auth.token_file import load_or_create_token
-from openclaw_twisted.errors import ConfigError
+from openclaw_twisted.errors import ConfigError, StateDirectoryError
 
 PROGRAM = """
 import sys
@@ -108,6 +108,11 @@ class TokenFileTests(SynchronousTestCase):
         self.state.write_text("")
         error = self.assertRaises(ConfigError, load_or_create_token, self.state)
         self.assertIn(str(self.state), error.message)
+
+    def test_a_disk_that_does_not_take_it_is_no_fault_of_the_configuration(self):
+        state = self.state / ("x" * 300)
+        error = self.assertRaises(StateDirectoryError, load_or_create_token, state)
+        self.assertIn("File name too long. Check its owner, its permissions and its disk.", error.message)
 
     def test_threads_that_start_at_once_agree(self):
         for attempt in range(20):

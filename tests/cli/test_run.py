@@ -73,6 +73,12 @@ class RunTests(TestCase):
         self.assertEqual(78, ended.code)
         self.assertIn("gateway.prot", ended.stderr)
 
+    async def test_a_state_directory_that_cannot_be_made(self) -> None:
+        state = self.home / ("x" * 300)
+        ended = await self.run_gateway("--config", self.configure(), "--state-dir", str(state)).ended
+        self.assertEqual(74, ended.code)
+        self.assertIn(str(state), ended.stderr)
+
 
 class HelpTests(CommandTestCase):
     def test_the_options_are_those_of_twistd(self) -> None:
