@@ -22,7 +22,7 @@ from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.frames import Fault, Malformed, Request
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 
-__all__ = ["Dispatcher", "Exchange"]
+__all__ = ["Dispatcher", "Exchange", "code_of"]
 
 _INVALID = "INVALID_REQUEST"
 _FORBIDDEN = "FORBIDDEN"
@@ -150,7 +150,7 @@ class Exchange:
 def _failure(request_id: str, answer: Answer[Any], error: GatewayError, client: Client) -> bytes:
     retry_after = error.retry_after_seconds
     fault = Fault(
-        code=_code_of(error, client),
+        code=code_of(error, client),
         message=error.message,
         details=answer.details,
         retryable=True if isinstance(error, _WORTH_RETRYING) else UNSET,
@@ -159,7 +159,8 @@ def _failure(request_id: str, answer: Answer[Any], error: GatewayError, client: 
     return frames.failure(request_id, fault, answer.payload)
 
 
-def _code_of(error: GatewayError, client: Client) -> str:
+def code_of(error: GatewayError, client: Client) -> str:
+    """Return the code that a client knows an error by."""
     if isinstance(error, ForbiddenError):
         return _FORBIDDEN if client.speaks_4 else _INVALID
     return _INVALID if isinstance(error, _CALLERS_FAULT) else _UNAVAILABLE

@@ -60,15 +60,15 @@ def every_method(
         *config_methods(behind.loaded),
         *commands_methods(settings.session.reset_triggers),
         *SessionRuns(chat=chat).methods(),
-        *_session_methods(behind),
+        *_session_methods(behind, chat),
         *nothing_methods(),
     )
 
 
-def _session_methods(behind: Behind) -> tuple[Method[Any], ...]:
+def _session_methods(behind: Behind, chat: ChatMethods) -> tuple[Method[Any], ...]:
     runner, shown = behind.runner, behind.shown
     return (
         *SessionMethods(sessions=runner.sessions, shown=shown, now=behind.now).methods(),
-        *SessionChanges(runner=runner, shown=shown).methods(),
+        *SessionChanges(runner=runner, shown=shown, chat=chat).methods(),
         *HistoryMethods(sessions=runner.sessions, shown=shown).methods(),
     )

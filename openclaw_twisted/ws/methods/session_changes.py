@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from openclaw_twisted.agents.directory import Agent
@@ -14,13 +15,17 @@ from openclaw_twisted.agents.target import permitted_model
 from openclaw_twisted.auth.scopes import Scope, allows
 from openclaw_twisted.boundaries import SessionPatch, SessionRow
 from openclaw_twisted.config.settings import Thinking
-from openclaw_twisted.errors import InvalidRequestError
+from openclaw_twisted.errors import GatewayError, InvalidRequestError
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
+from openclaw_twisted.ws.attachments import Attachment
+from openclaw_twisted.ws.dispatch import code_of
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
+from openclaw_twisted.ws.methods.chat import ChatMethods, SendParams, Sent
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
 from openclaw_twisted.ws.session_payloads import Choices, Shown, milliseconds
 from openclaw_twisted.ws.session_target import MAIN_KEY, find_session, kept_session
+from openclaw_twisted.ws.starting import MAX_KEY_CHARS
 
 __all__ = [
     "CompactParams",
@@ -43,6 +48,8 @@ VERBOSE_LEVELS = ("off", "on", "full")
 _Text = Annotated[str, Meta(min_length=1)]
 _Key = Annotated[str, Meta(min_length=1, max_length=512)]
 _THINKING = get_args(Thinking)
+_REPEATABLE = uuid.uuid5(uuid.NAMESPACE_DNS, "openclaw-twisted/sessions.create")
+"""Makes the same key of the same idempotency key."""
 
 
 class PatchParams(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -78,9 +85,10 @@ class PatchParams(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CreateParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Which session to create; without a key it gets one of its own. Nothing is said in it yet.
+    """Which session to create, and what to say in it first; without a key it gets one of its own.
 
-    The keys of type `Raw` are OpenClaw's own and change nothing here.
+    `task` is another name of `message`. A request that is repeated with its `idempotencyKey` creates and says
+    nothing twice. The keys of type `Raw` are OpenClaw's own and change nothing here.
     """
 
     key: _Key | None = None
@@ -90,14 +98,16 @@ class CreateParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     thinking_level: _Text | None = None
     category: _Key | None = None
     fast_mode: bool | Literal["auto"] | None = None
-    message: Literal[""] | None = None
-    task: Literal[""] | None = None
+    message: str = ""
+    task: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    timeout_ms: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | None = None
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)] | None = None
     catalog_id: Raw = Raw()
     context_window: Raw = Raw()
     cwd: Raw = Raw()
     display_name: Raw = Raw()
     emit_command_hooks: Raw = Raw()
-    idempotency_key: Raw = Raw()
     mentions: Raw = Raw()
     parent_session_key: Raw = Raw()
     permission_mode: Raw = Raw()
@@ -105,7 +115,6 @@ class CreateParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     project_id: Raw = Raw()
     spawn_depth: Raw = Raw()
     succeeds_parent: Raw = Raw()
-    timeout_ms: Raw = Raw()
     title_source: Raw = Raw()
     tool_overrides: Raw = Raw()
     visibility: Raw = Raw()
@@ -170,14 +179,24 @@ class Patched(Struct, frozen=True, kw_only=True, rename="camel"):
     resolved: ResolvedModel
 
 
+class NotSaid(Struct, frozen=True, kw_only=True):
+    """Why what was to be said first was not; the session is there."""
+
+    code: str
+    message: str
+
+
 class Created(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new session."""
+    """A new session, and the run of what was said first."""
 
     ok: bool = True
     key: str
     session_id: str
     entry: Entry
     run_started: bool = False
+    run_id: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    run_error: NotSaid | UnsetType = UNSET
 
 
 class WasReset(Struct, frozen=True, kw_only=True):
@@ -208,10 +227,14 @@ class Deleted(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionChanges:
-    """The methods that change sessions; `new_id` makes the key of a session that is given none."""
+    """The methods that change sessions; `new_id` makes the key of a session that is given none.
+
+    `chat` says what is to be said first in a new session.
+    """
 
     runner: Runner
     shown: Shown
+    chat: ChatMethods
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
 
     def methods(self) -> tuple[Method[Any], ...]:
@@ -244,9 +267,12 @@ class SessionChanges:
         resolved = ResolvedModel(model_provider=provider or None, model=name or None)
         return Answer(Patched(key=row.session_key, entry=_entry(row), resolved=resolved))
 
-    async def create(self, _call: Call, params: CreateParams) -> Answer[Created]:
-        """Create a session."""
-        agent, key = self._target(CREATE, params.key or f"chat:{self.new_id()}", params.agent_id)
+    async def create(self, call: Call, params: CreateParams) -> Answer[Created]:
+        """Create a session, and say something in it if there is something to say."""
+        own_id = self.new_id()
+        if params.idempotency_key is not None:
+            own_id = str(uuid.uuid5(_REPEATABLE, params.idempotency_key))
+        agent, key = self._target(CREATE, params.key or f"chat:{own_id}", params.agent_id)
         if params.key is None:
             key = SessionKey(agent.id, key.rest)
         options = {"category": params.category, "fastMode": params.fast_mode}
@@ -257,7 +283,30 @@ class SessionChanges:
             options={name: value for name, value in options.items() if value is not None},
         )
         row = await self.runner.sessions.create(key, change)
-        return Answer(Created(key=row.session_key, session_id=row.session_id, entry=_entry(row)))
+        created = Created(key=row.session_key, session_id=row.session_id, entry=_entry(row))
+        if not (params.task or params.message).strip() and not params.attachments:
+            return Answer(created)
+        return Answer(await self._say_first(call, params, created, params.idempotency_key or own_id))
+
+    async def _say_first(self, call: Call, params: CreateParams, created: Created, run_id: str) -> Created:
+        wanted = SendParams(
+            session_key=created.key,
+            message=params.task or params.message,
+            idempotency_key=run_id,
+            timeout_ms=params.timeout_ms,
+            attachments=params.attachments,
+            suppress_command_interpretation=True,
+        )
+        try:
+            answer = await self.chat.send(call, wanted)
+        except GatewayError as error:
+            answer = Answer(error=error)
+        sent, refused = answer.payload, answer.error
+        if refused is not None:
+            problem = NotSaid(code=code_of(refused, call.client), message=refused.message)
+            return msgspec.structs.replace(created, run_error=problem)
+        assert isinstance(sent, Sent)  # what stops runs is not interpreted
+        return msgspec.structs.replace(created, run_started=True, run_id=sent.run_id, status=sent.status)
 
     async def reset(self, _call: Call, params: ResetParams) -> Answer[WasReset]:
         """Stop a session's runs and let it start afresh."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from openclaw_twisted.providers.scripted import Pause
+from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import run_request
 from tests.ws.methods.test_sessions import SessionsTestCase
 from tests.ws.rig import directory_of, settings_of
@@ -97,7 +97,36 @@ class CreateTests(SessionsTestCase):
     def test_a_session_with_a_given_key(self) -> None:
         answer = self.call("sessions.create", key="mine", parentSessionKey="agent:main:main", message="")
         self.assertEqual(answer["key"], "agent:main:mine")
-        self.assertIn("at /message", self.problem("sessions.create", message="say this"))
+        self.assertNotIn("runError", answer)
+
+    def test_what_is_said_first(self) -> None:
+        said: list[dict[str, Any]] = [{"message": "/stop it"}, {"task": "/stop it"}]
+        for params in said:
+            self.door.runs.provider.add(reply("Hello"))
+            answer = self.call("sessions.create", agentId="work", **params)
+            self.assertEqual((answer["runStarted"], answer["status"]), (True, "started"))
+            first, second = self.call("chat.history", sessionKey=answer["key"])["messages"]
+            self.assertEqual(first["content"], [{"type": "text", "text": "/stop it"}])
+            self.assertEqual(second["__openclaw"]["runId"], answer["runId"])
+
+    def test_what_could_not_be_said(self) -> None:
+        answer = self.call("sessions.create", attachments=[{"mimeType": "text/plain", "content": "aGk="}])
+        self.assertFalse(answer["runStarted"])
+        self.assertEqual(answer["runError"]["code"], "INVALID_REQUEST")
+        self.assertIn("cannot be sent", answer["runError"]["message"])
+        writer = self.door.client(scopes=["operator.write"])
+        answer = self.call("sessions.create", writer, message="/new hi")
+        self.assertEqual(
+            answer["runError"], {"code": "FORBIDDEN", "message": "missing scope: operator.admin"}
+        )
+        self.assertIsNotNone(self.call("sessions.describe", key=answer["key"])["session"])
+
+    def test_a_repeated_request_is_one_session_and_one_message(self) -> None:
+        self.door.runs.provider.add(reply("Hello"))
+        first, again = (self.call("sessions.create", message="hi", idempotencyKey="k") for _ in range(2))
+        self.assertEqual((first["key"], first["runId"]), (again["key"], again["runId"]))
+        self.assertEqual((first["status"], again["status"], again["runStarted"]), ("started", "ok", True))
+        self.assertEqual(len(self.call("chat.history", sessionKey=first["key"])["messages"]), 2)
 
 
 class ResetTests(SessionsTestCase):
