@@ -189,6 +189,7 @@ class AgentRuns:
             session_key=place.session_key,
             models=models,
             messages=conversation.messages,
+            carried=len(place.before),
             appends=place.appends,
             resends=place.resends,
             instructions=conversation.instructions,

@@ -42,11 +42,13 @@ def without_trigger(request: RunRequest, triggers: Sequence[str]) -> RunRequest 
     others = tuple(part for part in more if not isinstance(part, TextPart))
     if not rest and not others:
         instructions = (*request.instructions, GREETING)
-        return msgspec.structs.replace(request, messages=(last,), instructions=instructions, appends=True)
+        return msgspec.structs.replace(
+            request, messages=(last,), carried=0, instructions=instructions, appends=True
+        )
     content: Message = msgspec.structs.replace(
         last, content=rest if not others else (*((TextPart(rest),) if rest else ()), *others)
     )
-    return msgspec.structs.replace(request, messages=(content,), appends=True)
+    return msgspec.structs.replace(request, messages=(content,), carried=0, appends=True)
 
 
 def is_over(session: SessionRow, reset: ResetSettings, now: float) -> bool:

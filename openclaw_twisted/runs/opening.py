@@ -76,7 +76,7 @@ class Opened:
         history = self.history
         if self.past_tokens > self.tokens or not self.whole:
             history = self._fitting()
-        return compose(self.request, system_prompt=self.system_prompt, history=history, added=self.added)
+        return compose(self.request, system_prompt=self.system_prompt, history=history, added=self._said())
 
     def shorter(self) -> Opened | None:
         """Return the same turn with half as much of the past; None when there is none to leave out."""
@@ -88,8 +88,12 @@ class Opened:
 
     def _fitting(self) -> tuple[Message, ...]:
         return fitting(
-            self.history, self.tokens, whole=self.whole, goes_on=goes_on(self.added), first=self.first
+            self.history, self.tokens, whole=self.whole, goes_on=goes_on(self._said()), first=self.first
         )
+
+    def _said(self) -> tuple[Message, ...]:
+        """Return what the request says itself; what it carries over is past, though new to its session."""
+        return self.added[self.request.carried :]
 
 
 class Opener:
@@ -155,8 +159,8 @@ class Opener:
     def _opened(self, request: RunRequest, past: Conversation, system_prompt: str) -> Opened:
         had_messages = past.session is not None and past.session.last_seq > 0
         added = new_messages(request, has_history=had_messages)
-        if request.resends:
-            history = request.messages[: len(request.messages) - len(added)]
+        if request.resends or request.carried:
+            history = request.messages[: request.carried or len(request.messages) - len(added)]
             past_tokens, first, whole = sum(map(estimated_tokens, history)), 0, True
         else:
             history = tuple(kept.message for kept in past.messages)
@@ -165,7 +169,7 @@ class Opener:
         tokens = 0
         if history:
             window = self._rules.context_tokens(request.models[0])
-            tokens = budget(window, request, system_prompt=system_prompt, added=added)
+            tokens = budget(window, request, system_prompt=system_prompt, added=added[request.carried :])
         return Opened(
             request=request,
             system_prompt=system_prompt,

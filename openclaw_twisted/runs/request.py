@@ -16,11 +16,12 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One agent run: who answers, in which session, to what.
 
     `models` names the models to try in order, each as `provider/model`. `messages` are the client's
-    conversation; what comes as `instructions` is placed after the agent's own system prompt and never
-    stored. `appends` says that the session holds none of the messages yet, `resends` that they are all that
-    the model is to know, whatever the session holds, `model_chosen` that the caller chose the model, so that
-    the session's own does not count. `sampling` is what the caller asked for; the settings complete it.
-    `claim` is the request's idempotency key. `timeout_seconds` bounds the run, 0 is no bound.
+    conversation; the first `carried` of them were said in another session. What comes as `instructions` is
+    placed after the agent's own system prompt and never stored. `appends` says that the session holds none of
+    the messages yet, `resends` that they are all that the model is to know, whatever the session holds,
+    `model_chosen` that the caller chose the model, so that the session's own does not count. `sampling` is
+    what the caller asked for; the settings complete it. `claim` is the request's idempotency key.
+    `timeout_seconds` bounds the run, 0 is no bound.
     """
 
     run_id: str
@@ -28,6 +29,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     session_key: SessionKey
     models: tuple[str, ...]
     messages: tuple[Message, ...]
+    carried: int = 0
     appends: bool = False
     resends: bool = False
     instructions: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from tests.http.door import Answer
 from tests.http.test_responses import ResponsesCase
 
 SESSION = "x-openclaw-session-key"
+SMALL = {"id": "m", "contextTokens": 3000}
 
 
 def said(text: str) -> Message:
@@ -68,6 +69,19 @@ class Continuing(ChainCase):
         self.assertEqual(self.asked(), (user("a"), said("1"), user("c"), said("3"), user("d")))
         await self.go_on(second, "e")
         self.assertEqual(self.asked(), (user("a"), said("1"), user("b"), said("2"), user("e")))
+
+    async def test_an_older_response_than_fits_into_the_window(self) -> None:
+        models = {"providers": {"scripted": {"baseUrl": "http://x.test", "models": [SMALL]}}}
+        self.open(*map(reply, "12345"), settings={"models": models})
+        first = await self.respond(input="x" * 3500)
+        second = await self.go_on(first, "y" * 3500)
+        third = await self.go_on(second, "b")
+        self.assertEqual(self.asked(), (user("y" * 3500), said("2"), user("b")))
+        branch = await self.go_on(second, "c")
+        self.assertEqual(self.asked(), (user("y" * 3500), said("2"), user("c")))
+        self.assertNotEqual(branch.headers[SESSION], third.headers[SESSION])
+        kept = await self.door.runs.store.history(branch.headers[SESSION])
+        self.assertEqual(len(kept), 6)
 
     async def test_an_older_response_than_history_usually_tells_of(self) -> None:
         self.open(*(reply(str(n)) for n in range(1, 4)))
