@@ -207,10 +207,11 @@ class SessionChange(msgspec.Struct, frozen=True, kw_only=True):
     """Something about a session is different now: `at`, in seconds since the epoch.
 
     `start` and `end` are those of a run, `message` says that a turn's messages have been kept; the other
-    reasons are what somebody did to the session.
+    reasons are what somebody did to the session. `session_id` is told of one that is deleted.
     """
 
     session_key: str
     agent_id: str
     reason: SessionChangeReason
     at: float
+    session_id: str = ""

@@ -95,9 +95,10 @@ class Sessions:
     async def _delete(self, key: SessionKey) -> bool:
         self._stop(key, "The session was deleted.")
         async with self._lanes.lane(str(key)):
+            row = await self.store.session(str(key))
             there_was = await self.store.delete(str(key))
         if there_was:
-            self._announce(key, "delete")
+            self._announce(key, "delete", row.session_id if row is not None else "")
         return there_was
 
     async def _patch(self, key: SessionKey, patch: SessionPatch, reason: SessionChangeReason) -> SessionRow:
@@ -109,9 +110,15 @@ class Sessions:
         for run in reversed(self.runs_of(key)):  # or those that wait would get their turn one by one
             run.cancel(CancelledRunError(why))
 
-    def _announce(self, key: SessionKey, reason: SessionChangeReason) -> None:
+    def _announce(self, key: SessionKey, reason: SessionChangeReason, session_id: str = "") -> None:
         self.bus.announce(
-            SessionChange(session_key=str(key), agent_id=key.agent_id, reason=reason, at=self._now())
+            SessionChange(
+                session_key=str(key),
+                agent_id=key.agent_id,
+                reason=reason,
+                at=self._now(),
+                session_id=session_id,
+            )
         )
 
 

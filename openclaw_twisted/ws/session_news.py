@@ -35,12 +35,16 @@ MAX_NEW_MESSAGES = 50
 
 
 class SessionPayload(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Event `sessions.changed`; without a `session` there is none of this key any more."""
+    """Event `sessions.changed`; without a `session` there is none of this key, or not yet.
+
+    The `sessionId` of one that was deleted is told to version 4.
+    """
 
     session_key: str
     agent_id: Since4[str] = UNSET
     reason: SessionChangeReason
     ts: int
+    session_id: Since4[str] = UNSET
     session: ShownSession | UnsetType = UNSET
 
 
@@ -156,6 +160,7 @@ class SessionNews:
             agent_id=change.agent_id if speaks_4 else UNSET,
             reason=change.reason,
             ts=milliseconds(change.at),
+            session_id=(change.session_id or UNSET) if speaks_4 else UNSET,
             session=self.shown.session(row, speaks_4=speaks_4) if row is not None else UNSET,
         )
 

@@ -48,7 +48,7 @@ class ChangedTests(NewsCase):
         self.assertEqual(numbers, [None, None, None])
 
     def test_what_others_do_to_sessions(self):
-        client = self.client(4, "sessions.subscribe")
+        client, old = self.client(4, "sessions.subscribe"), self.client(3, "sessions.subscribe")
         other = self.door.client()
         for method, params in [
             ("sessions.create", {"key": "b"}),
@@ -62,6 +62,8 @@ class ChangedTests(NewsCase):
         self.assertEqual([payload["reason"] for payload in told], ["create", "patch", "reset", "delete"])
         self.assertEqual(told[1]["session"]["label"], "Bee")
         self.assertNotIn("session", told[-1])
+        self.assertEqual(told[-1]["sessionId"], told[-2]["session"]["sessionId"])
+        self.assertEqual(set(old.heard("sessions.changed")[-1]), {"sessionKey", "reason", "ts"})
 
     def test_version_3_gets_no_more_than_it_knows(self):
         client = self.client(3, "sessions.subscribe")
