@@ -12,6 +12,8 @@ from openclaw_twisted.config.settings import EndpointsSettings
 __all__ = ["welcome"]
 
 _CHAT = '{"model": "openclaw", "messages": [{"role": "user", "content": "Say hello in one sentence."}]}'
+_ON = "gateway.http.endpoints.chatCompletions.enabled switches it on"
+_ON_AT_FIRST = "`openclaw-gateway init` writes a configuration that switches it on"
 _RESPONSES = '{"model": "openclaw", "input": "Say hello in one sentence."}'
 
 
@@ -38,9 +40,7 @@ def welcome(
         lines.append("  token          none needed (gateway.auth.mode is none)")
     chat = endpoints.chat_completions.enabled
     if not chat and not endpoints.responses.enabled:
-        lines.append(
-            "  The OpenAI API is off; gateway.http.endpoints.chatCompletions.enabled switches it on."
-        )
+        lines.append(f"  The OpenAI API is off; {_ON if config is not None else _ON_AT_FIRST}.")
         return "\n".join(lines) + "\n"
     secret = _secret(auth_mode, token_file, config)
     header = f' -H "Authorization: Bearer {secret}"' if secret else ""
