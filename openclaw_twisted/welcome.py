@@ -44,10 +44,12 @@ def welcome(
         return "\n".join(lines) + "\n"
     secret = _secret(auth_mode, token_file, config)
     header = f' -H "Authorization: Bearer {secret}"' if secret else ""
+    # A certificate names the gateway for others, not its address; this request does not leave the machine.
+    options = "-sSk" if base_url.startswith("https:") else "-sS"
     path, body = ("chat/completions", _CHAT) if chat else ("responses", _RESPONSES)
     lines += [
         "  try it:",
-        f"curl -sS {base_url}/v1/{path}{header} -H 'Content-Type: application/json' -d '{body}'",
+        f"curl {options} {base_url}/v1/{path}{header} -H 'Content-Type: application/json' -d '{body}'",
     ]
     return "\n".join(lines) + "\n"
 
