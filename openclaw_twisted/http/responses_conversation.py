@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -84,7 +85,7 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
     if not any(message.role in {"user", "tool"} for message in said):
         raise InvalidRequestError("Missing user message in `input`.", param="input")
     limits.check_total(said)
-    return tuple(_in_answers(said))
+    return tuple(_with_results(_in_answers(said)))
 
 
 def _message(item: InputItemIn, path: str, limits: ContentLimits) -> Message:
@@ -134,6 +135,27 @@ def _together(answer: Sequence[Message]) -> Message:
         return answer[0]
     whole = Message(role="assistant", tool_calls=tuple(call for said in answer for call in said.tool_calls))
     return _saying(joined([content for said in answer if (content := content_of(said))]), whole)
+
+
+def _with_results(messages: Iterable[Message]) -> Iterator[Message]:
+    """Put what a call gave behind the call, whatever was said meanwhile; ids tie them, not places.
+
+    What earlier calls gave, which the session knows and the request does not repeat, goes before all else.
+    """
+    earlier: list[Message] = []
+    rounds: list[list[Message]] = []
+    open_calls: dict[str, list[Message] | None] = {}
+    for message in messages:
+        call_id = message.tool_call_id or ""
+        place = open_calls.get(call_id, earlier) if message.role == "tool" else None
+        if place is None:  # no result, or a second one of its call
+            rounds.append([message])
+            open_calls.update((call.id, rounds[-1]) for call in message.tool_calls)
+            continue
+        place.append(message)
+        if place is not earlier:
+            open_calls[call_id] = None
+    return chain(earlier, *rounds)
 
 
 def _needed(value: Any, param: str) -> Any:

@@ -88,6 +88,28 @@ class Input(SynchronousTestCase):
         first, second, _ = messages(says("x"), says("y"), {"role": "user", "content": "z"})
         self.assertEqual((first.content, second.content), ("x", "y"))
 
+    def test_results_are_put_behind_their_calls(self) -> None:
+        def told(text: str) -> list[str]:
+            items: dict[str, Any] = {
+                "c": {"type": "function_call", "name": "f"},
+                "r": {"type": "function_call_output", "output": "1"},
+                "u": {"role": "user", "content": "hi"},
+                "a": {"role": "assistant", "content": "ok"},
+            }
+            said = messages(*(items[word[0]] | {"call_id": word[1:]} for word in text.split()))
+            return [f"r{each.tool_call_id}" if each.role == "tool" else each.role[0] for each in said]
+
+        table = {
+            "c1 u r1 u": "a r1 u u",
+            "c1 c2 u r2 r1": "a r2 r1 u",
+            "c1 u a r1 u": "a r1 u a u",
+            "u r1 r2": "r1 r2 u",
+            "c1 r1 c1 u r1": "a r1 a r1 u",
+            "c1 r1 a r1 u": "a r1 a r1 u",
+        }
+        for sent, heard in table.items():
+            self.assertEqual(told(sent), heard.split(), sent)
+
     def test_reasoning_is_not_told_again(self) -> None:
         reasoning = {
             "type": "reasoning",
