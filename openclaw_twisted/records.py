@@ -163,12 +163,14 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """A session as a turn finds it; `session` is None when it is new.
 
-    `tokens` is what the messages come to, by `content.estimated_tokens`.
+    `tokens` is what the messages come to, by `content.estimated_tokens`. `opening` are the system messages
+    that it began with, where those are not among them.
     """
 
     session: SessionRow | None
     messages: tuple[StoredMessage, ...] = ()
     tokens: int = 0
+    opening: tuple[Message, ...] = ()
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):

@@ -163,13 +163,15 @@ class Opener:
             history = request.messages[: request.carried or len(request.messages) - len(added)]
             past_tokens, first, whole = sum(map(estimated_tokens, history)), 0, True
         else:
-            history = tuple(kept.message for kept in past.messages)
-            first = past.messages[0].seq if past.messages else 0
+            history = (*past.opening, *(kept.message for kept in past.messages))
+            first = past.messages[0].seq - len(past.opening) if past.messages else 0
             past_tokens, whole = past.tokens, _is_whole(past)
         tokens = 0
         if history:
             window = self._rules.context_tokens(request.models[0])
-            tokens = budget(window, request, system_prompt=system_prompt, added=added[request.carried :])
+            tokens = budget(
+                window, request, system_prompt=system_prompt, added=(*past.opening, *added[request.carried :])
+            )
         return Opened(
             request=request,
             system_prompt=system_prompt,

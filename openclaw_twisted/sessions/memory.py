@@ -15,8 +15,6 @@ import msgspec
 from msgspec.structs import replace
 
 from openclaw_twisted.boundaries import (
-    MAX_HISTORY_CHARACTERS,
-    MAX_HISTORY_MESSAGES,
     Claim,
     Conversation,
     Pruned,
@@ -31,7 +29,6 @@ from openclaw_twisted.boundaries import (
     StoredMessage,
     TurnRecord,
 )
-from openclaw_twisted.content import estimated_tokens
 from openclaw_twisted.errors import InvalidRequestError, StorageError
 from openclaw_twisted.session_key import RESPONSE
 from openclaw_twisted.sessions.turns import (
@@ -39,6 +36,7 @@ from openclaw_twisted.sessions.turns import (
     agent_of,
     changed_at,
     chosen,
+    conversation_of,
     enough,
     first_kept,
     folded,
@@ -97,10 +95,7 @@ class MemoryStore:
         session = self._sessions.get(session_key)
         if session is None:
             return Conversation(session=None)
-        newest_first = reversed(self._current(session_key)[-MAX_HISTORY_MESSAGES:])
-        messages = tuple(enough(newest_first, max_characters=MAX_HISTORY_CHARACTERS, max_tokens=max_tokens))
-        tokens = sum(estimated_tokens(stored.message) for stored in messages)
-        return Conversation(session=session, messages=messages, tokens=tokens)
+        return conversation_of(session, self._current(session_key), max_tokens)
 
     async def history(
         self,

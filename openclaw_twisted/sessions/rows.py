@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from sqlite3 import Connection
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "list_runs",
     "lost_runs",
     "messages_before",
+    "opening",
     "recall",
     "record",
     "roles",
@@ -87,6 +89,10 @@ SELECT seq, run_id, at, CAST(coalesce(body, '') AS BLOB), interrupted FROM messa
 WHERE session_key = ?1 AND seq < ?2
     AND seq > max(?4, coalesce((SELECT archived_seq FROM sessions WHERE session_key = ?1), 0))
 ORDER BY seq DESC LIMIT ?3
+"""
+_OLDEST_TEXTS = """
+SELECT rowid FROM messages
+WHERE session_key = ? AND seq > ? AND seq < ? AND typeof(body) = 'text' ORDER BY seq
 """
 _TEXTS = """
 SELECT rowid, seq FROM messages
@@ -192,6 +198,24 @@ def messages_before(  # noqa: PLR0913 - which messages
             unreadable.append(seq)
         else:
             yield StoredMessage(seq=seq, run_id=run_id, at=at, message=message, interrupted=bool(interrupted))
+
+
+def opening(
+    connection: Connection, session_key: str, *, after_seq: int, before_seq: int
+) -> Iterator[Message]:
+    """Yield the system messages from after one seq on and before another, up to the first message of a user.
+
+    What others say is not read.
+    """
+    for (rowid,) in connection.execute(_OLDEST_TEXTS, (session_key, after_seq, before_seq)):
+        with connection.blobopen("messages", "body", rowid, readonly=True) as body:
+            found = _ROLE.match(body.read(_HEAD_BYTES))
+            if found is None or found[1] != b"system":
+                return
+            body.seek(0)
+            text = body.read()
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            yield _decode_message(text)
 
 
 def roles(connection: Connection, session_key: str, *, after_seq: int) -> Iterator[tuple[int, Role]]:

@@ -113,7 +113,11 @@ def conversation(
         tail.add(enough(newest_first, max_characters=MAX_HISTORY_CHARACTERS, max_tokens=max_tokens))
     if not unreadable:  # or it would not be told again
         tails.keep(session, tail)
-    return Conversation(session=session, messages=tuple(tail.messages), tokens=tail.tokens), tuple(unreadable)
+    opening: tuple[Message, ...] = ()
+    if tail.messages and (first := tail.messages[0].seq) > archived_seq + 1:
+        opening = tuple(rows.opening(connection, session_key, after_seq=archived_seq, before_seq=first))
+    found = Conversation(session=session, messages=tuple(tail.messages), tokens=tail.tokens, opening=opening)
+    return found, tuple(unreadable)
 
 
 def list_sessions(connection: Connection, query: SessionQuery) -> SessionPage:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
 
-from openclaw_twisted.boundaries import RunRecord, SessionPatch, StoredMessage, TurnRecord
+from openclaw_twisted.boundaries import (
+    MAX_HISTORY_CHARACTERS,
+    MAX_HISTORY_MESSAGES,
+    Conversation,
+    RunRecord,
+    SessionPatch,
+    SessionRow,
+    StoredMessage,
+    TurnRecord,
+)
 from openclaw_twisted.content import Message, estimated_tokens, size_of, text_of, turn_starts
 from openclaw_twisted.session_key import SessionKey
 
@@ -18,6 +28,7 @@ __all__ = [
     "agent_of",
     "changed_at",
     "chosen",
+    "conversation_of",
     "enough",
     "first_kept",
     "folded",
@@ -101,6 +112,21 @@ def first_kept(messages: Sequence[Message], keep: int) -> int:
     if fitting:
         return fitting[0]
     return starts[-1] if starts else 0
+
+
+def conversation_of(
+    session: SessionRow, messages: Sequence[StoredMessage], max_tokens: int | None
+) -> Conversation:
+    """Return a conversation with the newest of its messages, and how it began."""
+    newest_first = reversed(messages[-MAX_HISTORY_MESSAGES:])
+    found = enough(newest_first, max_characters=MAX_HISTORY_CHARACTERS, max_tokens=max_tokens)
+    before = takewhile(lambda stored: stored.message.role == "system", messages[: len(messages) - len(found)])
+    return Conversation(
+        session=session,
+        messages=tuple(found),
+        tokens=sum(estimated_tokens(stored.message) for stored in found),
+        opening=tuple(stored.message for stored in before),
+    )
 
 
 def enough(

@@ -367,6 +367,22 @@ class SessionStoreContract(Suite):
         self.assertEqual(seqs(tokens + 1), [2, 3])
         self.assertEqual(seqs(3 * tokens), [1, 2, 3])
 
+    def test_a_conversation_is_told_how_it_began(self):
+        first, second = (Message(role="system", content=f"{n}" * 350) for n in "12")
+        said = (first, second, Message(role="user", content="a"), first, Message(role="user", content="b"))
+        self.do(self.store.commit(TurnRecord(run=run("run-1", SESSION), messages=said)))
+
+        def found(max_tokens: int | None) -> tuple[list[int], tuple[Message, ...]]:
+            conversation = self.do(self.store.conversation(SESSION, max_tokens=max_tokens))
+            return [stored.seq for stored in conversation.messages], conversation.opening
+
+        self.assertEqual(found(None), ([1, 2, 3, 4, 5], ()))
+        self.assertEqual(found(150), ([2, 3, 4, 5], (first,)))
+        self.assertEqual(found(100), ([4, 5], (first, second)))
+        self.assertEqual(found(1), ([5], (first, second)))
+        self.do(self.store.compact(SESSION, 1, 2.0))
+        self.assertEqual(found(1), ([5], ()))
+
     def test_a_conversation_is_read_until_it_is_too_large(self):
         half = "x" * (MAX_HISTORY_CHARACTERS // 2)
         self.do(self.store.commit(turn("run-1", SESSION, half, half, half[1:], "y")))

@@ -180,6 +180,16 @@ class WindowTests(OpeningCase):
         self.assertLess(sum(map(estimated_tokens, last)), 7000)
         self.assertEqual(self.row(runs).message_count, 12)
 
+    def test_what_a_conversation_began_with_stays(self) -> None:
+        runs = self.begin(*[reply(LONG)] * 12, context_tokens=lambda _model: 7000)
+        brief = Message(role="system", content="Be brief. " * 700)
+        self.ask(runs, brief, user("0"), appends=True)
+        for number in range(1, 12):
+            self.ask(runs, user(f"{number}"), appends=True)
+            asked = runs.provider.requests[-1].messages
+            self.assertEqual(asked[0], brief)
+            self.assertLess(sum(map(estimated_tokens, asked)), 7000 * 3 // 4)
+
     def test_questions_begin_alike_for_a_while_in_a_long_conversation(self) -> None:
         """Or what the model remembers of the last one is of no use."""
         runs = self.begin(*[reply("x" * 350)] * 100, context_tokens=lambda _model: 7000)
