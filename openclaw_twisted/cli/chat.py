@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openclaw_twisted.cli.access import EXIT_CODES, Access, asks_gateway
+from openclaw_twisted.cli.ending import CommandError
 from openclaw_twisted.cli.surroundings import Surroundings
 from openclaw_twisted.errors import GatewayError
 
@@ -46,6 +47,9 @@ def chat(access: Access, agent_id: str | None, session_key: str | None, *, strea
         in_foreground(stay.talk, interrupted=stay.interrupt)
     except GatewayError as error:
         ending = error
+        raise
+    except SystemExit:
+        ending = CommandError("A signal ended it.")
         raise
     finally:
         if kept is not None:

@@ -120,9 +120,9 @@ class Dialogue:
             voice.ended(payload, reply)
             check(reply)
         except CancelledError:
+            voice.stopped()
             if not self._stopped:
                 raise
-            voice.stopped()
             self._note("Stopped.")
         except CommandError as error:
             voice.failed(error)

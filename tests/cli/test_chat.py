@@ -91,6 +91,18 @@ class PipeTests(ServedTestCase):
         self.assertEqual((130, "", ""), (ended.code, ended.stdout, ended.stderr))
         await model.stopped
 
+    async def test_a_document_that_ctrl_c_ends_is_not_well(self) -> None:
+        model = Silent()
+        await self.gateway(model)
+        child = self.start("chat", "--json", stdin=b"first\n", stays=True)
+        await model.asked
+        child.signal("INT")
+        ended = await child.ended
+        document = json.loads(ended.stdout)
+        self.assertEqual((130, "error"), (ended.code, document["status"]))
+        self.assertEqual([{"message": "first", "status": "stopped", "text": ""}], document["turns"])
+        await model.stopped
+
     async def test_a_gateway_that_goes_away(self) -> None:
         await self.gateway(Scripted(reply("One.")))
         child = self.start("chat", stdin=b"first\n", stays=True)
