@@ -43,13 +43,15 @@ def budget(context_tokens: int, request: RunRequest, *, system_prompt: str, adde
 def fitting(
     history: Sequence[Message], tokens: int, *, whole: bool, goes_on: bool = False, first: int = 0
 ) -> tuple[Message, ...]:
-    """Return the newest turns that come to at most `tokens`, after the system messages of those that go.
+    """Return the newest turns, after the system messages of those that go; both come to at most `tokens`.
 
     `whole` says that the history is all there is: it may begin in the middle of a turn if it is not.
     `goes_on` says that the newest turn is under way and stays, `first` is the number of the first message in
     its conversation.
     """
-    costs = [estimated_tokens(message) for message in history]
+    # They stay, whatever else goes, and what is said again is told once.
+    tokens -= sum(map(estimated_tokens, {message for message in history if message.role == "system"}))
+    costs = [0 if message.role == "system" else estimated_tokens(message) for message in history]
     left = [*accumulate(reversed(costs))][::-1]
     if not history or (whole and left[0] <= tokens):
         return tuple(history)

@@ -81,7 +81,8 @@ class Opened:
     def shorter(self) -> Opened | None:
         """Return the same turn with half as much of the past; None when there is none to leave out."""
         kept = self._fitting()
-        half = sum(map(estimated_tokens, kept)) // 2
+        others = sum(estimated_tokens(message) for message in kept if message.role != "system")
+        half = sum(map(estimated_tokens, kept)) - (others + 1) // 2
         first = self.first + len(self.history) - len(kept)
         shorter = dataclasses.replace(self, history=kept, tokens=half, first=first, whole=False)
         return shorter if len(shorter._fitting()) < len(kept) else None  # noqa: SLF001 - one of this class
@@ -169,9 +170,8 @@ class Opener:
         tokens = 0
         if history:
             window = self._rules.context_tokens(request.models[0])
-            tokens = budget(
-                window, request, system_prompt=system_prompt, added=(*past.opening, *added[request.carried :])
-            )
+            said = added[request.carried :]
+            tokens = budget(window, request, system_prompt=system_prompt, added=said)
         return Opened(
             request=request,
             system_prompt=system_prompt,

@@ -60,9 +60,11 @@ class FittingTests(SynchronousTestCase):
 
     def test_system_messages_of_what_goes_stay(self) -> None:
         system = Message(role="system", content="Be brief.")
-        self.assertEqual(
-            fitting((system, *self.TURNS), cost(*self.TURNS[6:]), whole=True), (system, *self.TURNS[6:])
-        )
+        history, fits = (system, *self.TURNS), (system, *self.TURNS[6:])
+        self.assertEqual(fitting(history, cost(*history), whole=True), history)
+        self.assertEqual(fitting(history, cost(*fits), whole=True), fits)
+        self.assertEqual(fitting(history, cost(*fits) - 1, whole=True), (system,))
+        self.assertEqual(fitting((system, *history), cost(*history), whole=True), (system, *history))
 
 
 class BeginningTests(SynchronousTestCase):
