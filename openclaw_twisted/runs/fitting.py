@@ -7,13 +7,14 @@ that finds it too long says so better than we could.
 
 Models remember how the last question began, and read the same beginning again many times faster, or for less
 money. So the oldest turns do not go one by one, which would give each question another beginning: many go at
-once, up to a quarter of what fits, and then none for a while.
+once, a quarter of what fits or so, and then none for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from math import log2
 from typing import Final
 
 import msgspec
@@ -72,8 +73,8 @@ def _cut(starts: Sequence[int], left: Sequence[int], tokens: int, first: int) ->
     if earliest is None:
         return len(left)
     room = min(tokens, left[0])
-    quarter = int(_GOES_AT_ONCE * len(left) * room / left[0])
-    block = 1 << max(0, quarter.bit_length() - 1)  # a power of two hardly changes as the conversation grows
+    quarter = _GOES_AT_ONCE * len(left) * room / left[0]
+    block = 1 << max(0, round(log2(quarter)))  # a power of two hardly changes as the conversation grows
     return next(
         (
             at
