@@ -77,7 +77,6 @@ class SessionNews:
         self._following = following
         self._tell = tell
         self._waiting: dict[tuple[str, str], SessionChange] = {}
-        self._told: dict[str, tuple[str, int]] = {}
         self._working = False
         self._work: Deferred[None] = succeed(None)
         self._stop_watching = sessions.bus.watch(self._hear)
@@ -90,10 +89,8 @@ class SessionNews:
 
     def _hear(self, change: SessionChange) -> None:
         key = change.session_key
-        if not self._following.messages(key):
-            self._told.pop(key, None)
-            if not self._following.sessions:
-                return
+        if not self._following.messages(key) and not self._following.sessions:
+            return
         agent_id = change.agent_id
         if session_key.parse(key, agent_id).stateless:
             return
@@ -136,7 +133,7 @@ class SessionNews:
     async def _tell_messages(self, change: SessionChange, session_id: str) -> None:
         key, store = change.session_key, self._sessions.store
         kept = await store.history(key, MAX_NEW_MESSAGES, max_characters=MAX_READ_CHARACTERS)
-        told_id, told = self._told.get(key, ("", 0))
+        told_id, told = self._following.told.get(key, ("", 0))
         # A session that was deleted begins again with another id, and counts its messages from 1.
         new = [
             stored
@@ -145,9 +142,11 @@ class SessionNews:
         ]
         if not new:
             return
-        self._told[key] = session_id, new[-1].seq
         runs = {run.run_id: run for run in await store.runs(key, MAX_NEW_MESSAGES)}
         followers = tuple(self._following.messages(key))
+        if not followers:
+            return
+        self._following.told[key] = session_id, new[-1].seq
         shapes = {speaks_4: history_messages(new, runs, speaks_4=speaks_4) for speaks_4 in (True, False)}
         for at, stored in enumerate(new):
             messages = {speaks_4: shape[at] for speaks_4, shape in shapes.items()}

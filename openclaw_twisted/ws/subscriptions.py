@@ -69,10 +69,15 @@ class Subscriptions:
 
 
 class Following:
-    """Who follows the list of sessions, and whose messages."""
+    """Who follows the list of sessions, and whose messages.
+
+    `told` is how far those who follow a session's messages have been told of them: the session's id, and the
+    number of the last message. It is forgotten when nobody follows them any more.
+    """
 
     def __init__(self) -> None:
         self.sessions: set[Subscriptions] = set()
+        self.told: dict[str, tuple[str, int]] = {}
         self._messages: dict[str, set[Subscriptions]] = {}
 
     def messages(self, session_key: str) -> Collection[Subscriptions]:
@@ -90,3 +95,4 @@ class Following:
             followers.discard(subscriptions)
             if not followers:
                 del self._messages[session_key]
+                self.told.pop(session_key, None)

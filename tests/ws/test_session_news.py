@@ -87,9 +87,12 @@ class ChangedTests(NewsCase):
         client.request("m", "sessions.messages.subscribe", key=KEY)
         client.frames()
         following = self.door.door._broadcast.following
+        self.run_in()
         self.assertEqual((len(following.sessions), len(following.messages(KEY))), (1, 1))
+        self.assertEqual(set(following.told), {KEY})
         client.hang_up()
         self.assertEqual((len(following.sessions), len(following.messages(KEY))), (0, 0))
+        self.assertEqual(following.told, {})
 
 
 class MessageTests(NewsCase):

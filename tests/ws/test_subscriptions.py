@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.errors import InvalidRequestError
-from openclaw_twisted.ws.subscriptions import MAX_FOLLOWED, Subscriptions
+from openclaw_twisted.ws.subscriptions import MAX_FOLLOWED, Following, Subscriptions
 
 
 class SubscriptionsTests(SynchronousTestCase):
@@ -24,6 +24,17 @@ class SubscriptionsTests(SynchronousTestCase):
         self.subscriptions.leave_messages("agent:main:a")
         self.subscriptions.leave_messages("agent:main:a")
         self.assertFalse(self.subscriptions.follows_messages("agent:main:a"))
+
+    def test_how_far_they_were_told_is_forgotten_with_the_last_one_who_follows(self):
+        following, two = Following(), (Subscriptions(), Subscriptions())
+        for subscriptions in two:
+            subscriptions.join(following)
+            subscriptions.follow_messages("a")
+        following.told["a"] = ("s", 2)
+        two[0].leave_messages("a")
+        self.assertEqual(following.told, {"a": ("s", 2)})
+        two[1].leave()
+        self.assertEqual(following.told, {})
 
     def test_there_is_a_limit(self):
         for number in range(MAX_FOLLOWED):
