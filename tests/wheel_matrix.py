@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -80,6 +81,7 @@ def main() -> None:
         (bench.root / "elsewhere").mkdir()
         copy_what_git_knows(bench.tree)
         sdist, wheel = build(bench)
+        check_sdist(sdist, bench.tree)
         check_contents(wheel, bench.tree)
         venv.create(bench.root / "venv", with_pip=True)
         with bench.installed(str(wheel)):
@@ -123,6 +125,16 @@ def build(bench: Bench) -> tuple[Path, Path]:
     (sdist,) = target.glob("*.tar.gz")
     (wheel,) = target.glob("*.whl")
     return sdist, wheel
+
+
+def check_sdist(sdist: Path, tree: Path) -> None:
+    """The sdist holds every file that git knows but its own: a list would forget what a new test needs."""
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {str(file.relative_to(tree)) for file in tree.rglob("*") if file.is_file()}
+    missing = {name for name in expected - held - {".gitignore"} if ".egg-info/" not in name}
+    require(not missing, f"not in the sdist: {sorted(missing)}")
+    say(f"the sdist holds {len(expected & held)} files of the checkout")
 
 
 def check_contents(wheel: Path, tree: Path) -> None:
