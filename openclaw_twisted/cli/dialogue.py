@@ -61,6 +61,7 @@ class Dialogue:
         self._running: Deferred[bytes] | None = None
         self._stopped = False
         lines.urgent = self._urgent
+        lines.unread = self._stop
         session.conversation.over.addCallback(lines.fail)
 
     async def run(self) -> None:

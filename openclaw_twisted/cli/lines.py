@@ -37,6 +37,7 @@ class Lines(Protocol):
     """`next` gives what the user says, `write` tells the user something.
 
     `urgent` sees every line of a terminal when it comes; those that it returns True for are dealt with.
+    `unread` is called when nothing can be written any more.
     """
 
     transport: Any
@@ -44,6 +45,7 @@ class Lines(Protocol):
     def __init__(self, reactor: Any, *, interactive: bool) -> None:
         self.interactive = interactive
         self.urgent: Callable[[str], bool] = lambda _line: False
+        self.unread: Callable[[], None] = lambda: None
         self.closed: Deferred[None] = Deferred()
         self._reactor = reactor
         self._rest = b""
@@ -75,6 +77,7 @@ class Lines(Protocol):
         """Learn that nothing can be written any more; nothing else will tell that the end is reached."""
         self.fail(CommandError("The output cannot be written any more."))
         self.closed.callback(None)
+        self.unread()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """Learn that everything has been written."""

@@ -91,6 +91,17 @@ class PipeTests(ServedTestCase):
         self.assertEqual((130, "", ""), (ended.code, ended.stdout, ended.stderr))
         await model.stopped
 
+    async def test_a_run_whose_reply_nobody_reads_is_stopped(self) -> None:
+        model = Silent()
+        await self.gateway(model)
+        child = self.start("chat", stdin=b"first\n", stays=True)
+        await model.asked
+        child.transport.closeStdout()
+        ended = await child.ended
+        self.assertEqual(1, ended.code)
+        self.assertIn("Error: The output cannot be written any more.", ended.stderr)
+        await model.stopped
+
     async def test_a_document_that_ctrl_c_ends_is_not_well(self) -> None:
         model = Silent()
         await self.gateway(model)
