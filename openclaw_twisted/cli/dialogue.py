@@ -57,7 +57,7 @@ class Dialogue:
         self._session = session
         self._lines = lines
         self._voice = voice
-        self._timeout_seconds = chosen.timeout_seconds
+        self._chosen = chosen
         self._running: Deferred[bytes] | None = None
         self._stopped = False
         lines.urgent = self._urgent
@@ -110,7 +110,12 @@ class Dialogue:
             self._running.cancel()
 
     async def _turn(self, message: str) -> None:
-        question = Question(message=message, session_key=self.key, timeout_seconds=self._timeout_seconds)
+        question = Question(
+            message=message,
+            agent_id=self._chosen.agent_id,
+            session_key=self.key,
+            timeout_seconds=self._chosen.timeout_seconds,
+        )
         voice = self._voice
         voice.begin(message)
         self._stopped = False

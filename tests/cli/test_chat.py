@@ -91,6 +91,14 @@ class PipeTests(ServedTestCase):
         self.assertEqual((130, "", ""), (ended.code, ended.stdout, ended.stderr))
         await model.stopped
 
+    async def test_a_session_of_another_agent_than_the_one_named(self) -> None:
+        await self.gateway(Scripted())
+        ended = await self.run_command(
+            "chat", "--agent", "other", "--session-key", "agent:main:s", stdin=b"first\n"
+        )
+        self.assertEqual((1, ""), (ended.code, ended.stdout))
+        self.assertIn("other", ended.stderr)
+
     async def test_a_run_whose_reply_nobody_reads_is_stopped(self) -> None:
         model = Silent()
         await self.gateway(model)
