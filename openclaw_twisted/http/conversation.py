@@ -21,6 +21,7 @@ __all__ = [
     "Name",
     "check_named",
     "check_required",
+    "instructed",
     "tool_specs",
 ]
 
@@ -49,6 +50,15 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...]
     tool_choice: str | tuple[str, str] | None
     sampling: Sampling
+
+
+def instructed(texts: Sequence[str]) -> Message:
+    """Return the user's turn that system messages are where nobody else asks anything.
+
+    Voice agents begin a call like this, and steer it between two questions ("Tell the user that the parcel
+    has arrived."). Put at the head of the conversation they would leave the model nothing to answer.
+    """
+    return Message(role="user", content="<instructions>\n" + "\n\n".join(texts) + "\n</instructions>")
 
 
 def tool_specs(functions: Sequence[FunctionIn]) -> tuple[ToolSpec, ...]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from openclaw_twisted.boundaries import Sampling
-from openclaw_twisted.content import Message, ToolCall, ToolSpec
+from openclaw_twisted.content import Message, ToolCall, ToolSpec, text_of
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.body import check_depth
 from openclaw_twisted.http.conversation import (
@@ -18,6 +18,7 @@ from openclaw_twisted.http.conversation import (
     FunctionIn,
     check_named,
     check_required,
+    instructed,
     tool_specs,
 )
 from openclaw_twisted.http.namespaces import name_within
@@ -82,10 +83,22 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
                     "function_call_output, reasoning or item_reference items.",
                     param=f"{path}.type",
                 )
+    _let_instructions_ask(said)
     if not any(message.role in {"user", "tool"} for message in said):
         raise InvalidRequestError("Missing user message in `input`.", param="input")
     limits.check_total(said)
     return tuple(_with_results(_in_answers(said)))
+
+
+def _let_instructions_ask(said: list[Message]) -> None:
+    """Make a question of the system messages at the end if nobody else asks anything: see `instructed`."""
+    last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
+    if last is not None and said[last].role != "assistant":
+        return
+    begins = len(said) - 1 if last is None else last + 1
+    texts = [text for message in said[begins:] if (text := text_of(message))]
+    if texts:
+        said[begins:] = [instructed(texts)]
 
 
 def _message(item: InputItemIn, path: str, limits: ContentLimits) -> Message:

@@ -195,8 +195,28 @@ class Messages(ParsingCase):
         said = self.said(messages=[{"role": "user", "content": parts}]).messages[0].content
         self.assertEqual(said, "```py\n1\n```\nWhat is it?")
 
+    def test_system_messages_ask_where_nobody_else_does(self) -> None:
+        def said(*turns: str) -> tuple[list[str], tuple[str, ...]]:
+            roles = {"s": "system", "d": "developer", "u": "user", "a": "assistant"}
+            read = self.said(messages=[{"role": roles[turn[0]], "content": turn} for turn in turns])
+            return [str(message.content) for message in read.messages], read.instructions
+
+        def turn(text: str) -> str:
+            return f"<instructions>\n{text}\n</instructions>"
+
+        table: list[tuple[tuple[str, ...], list[str], tuple[str, ...]]] = [
+            (("s1",), [turn("s1")], ()),
+            (("s1", "d2"), [turn("d2")], ("s1",)),
+            (("s1", "u", "a", "s2", "d3"), ["u", "a", turn("s2\n\nd3")], ("s1",)),
+            (("s1", "a", "s2"), ["a", turn("s2")], ("s1",)),
+            (("s1", "u", "s2"), ["u"], ("s1", "s2")),
+            (("s1", "u", "s2", "a"), ["u", "a"], ("s1", "s2")),
+        ]
+        for turns, messages, instructions in table:
+            self.assertEqual(said(*turns), (messages, instructions))
+
     def test_somebody_has_to_ask(self) -> None:
-        for messages in ([{"role": "system", "content": "s"}], [{"role": "assistant", "content": "a"}]):
+        for messages in ([{"role": "system", "content": ""}], [{"role": "assistant", "content": "a"}]):
             error = self.refused(messages=messages)
             self.assertEqual(error.message, "Missing user message in `messages`.")
 

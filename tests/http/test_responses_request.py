@@ -110,6 +110,31 @@ class Input(SynchronousTestCase):
         for sent, heard in table.items():
             self.assertEqual(told(sent), heard.split(), sent)
 
+    def test_system_messages_ask_where_nobody_else_does(self) -> None:
+        def item(role: str, content: str) -> dict[str, Any]:
+            return {"role": role, "content": content}
+
+        asks = "<instructions>\nGreet.\n</instructions>"
+        call = {"type": "function_call", "call_id": "a", "name": "f"}
+        result = {"type": "function_call_output", "call_id": "a", "output": "1"}
+        table: list[tuple[list[Any], list[tuple[str, str]]]] = [
+            ([item("developer", "Greet.")], [("user", asks)]),
+            (
+                [item("system", "Be brief."), item("system", "Greet.")],
+                [("system", "Be brief."), ("user", asks)],
+            ),
+            (
+                [item("user", "hi"), item("assistant", "ho"), item("system", "Greet.")],
+                [("user", "hi"), ("assistant", "ho"), ("user", asks)],
+            ),
+            (
+                [call, result, item("system", "Greet.")],
+                [("assistant", ""), ("tool", "1"), ("system", "Greet.")],
+            ),
+        ]
+        for items, heard in table:
+            self.assertEqual([(message.role, message.content) for message in messages(*items)], heard)
+
     def test_reasoning_is_not_told_again(self) -> None:
         reasoning = {
             "type": "reasoning",
