@@ -7,14 +7,14 @@ table `migrations`. A step that has been released is never edited; the next chan
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple
 
 from openclaw_twisted.errors import StorageError
 
-__all__ = ["DamagedError", "Migration", "read", "shipped", "statements", "upgrade"]
+__all__ = ["DamagedError", "Migration", "read", "shipped", "upgrade"]
 
 _MIGRATIONS_TABLE = """
 CREATE TABLE migrations (
@@ -81,18 +81,6 @@ def upgrade(
     return known
 
 
-def statements(sql: str) -> Iterator[str]:
-    """Yield the statements of a script; each ends at the end of a line."""
-    statement = ""
-    for line in sql.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if statement.strip():
-        raise ValueError(f"The last statement is not finished: {statement.strip()!r}")
-
-
 def _version(connection: Connection, path: Path) -> int:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "migrations" in tables:
@@ -108,13 +96,11 @@ def _version(connection: Connection, path: Path) -> int:
 
 
 def _apply(connection: Connection, migration: Migration, at: float) -> None:
-    # executescript() would commit behind our back, so the statements are executed one by one.
-    connection.execute("BEGIN IMMEDIATE")
+    # As scripts, which the connection does not keep prepared: nobody needs these statements again. A script
+    # commits what is open when it begins, so the transaction begins in it.
+    first = f"{_MIGRATIONS_TABLE};" if migration.version == 1 else ""
     try:
-        if migration.version == 1:
-            connection.execute(_MIGRATIONS_TABLE)
-        for statement in statements(migration.sql):
-            connection.execute(statement)
+        connection.executescript(f"BEGIN IMMEDIATE; {first} {migration.sql}")
         connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (*migration[:2], at))
         connection.execute("COMMIT")
     except BaseException:

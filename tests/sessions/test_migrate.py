@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.content import Usage
 from openclaw_twisted.errors import StorageError
-from openclaw_twisted.sessions.migrate import Migration, read, shipped, statements, upgrade
+from openclaw_twisted.sessions.migrate import Migration, read, shipped, upgrade
 from openclaw_twisted.sessions.sqlite import SqliteStore
 from tests.sessions.examples import turn
 from tests.sessions.threaded_clock import ThreadedClock
@@ -180,10 +180,3 @@ class FilesTests(SynchronousTestCase):
                 Migration(10, "0010_ten.sql", "-- 0010_ten.sql"),
             ),
         )
-
-    def test_a_script_is_split_into_its_statements(self):
-        self.assertEqual(len(list(statements(SECOND.sql))), 3)
-
-    def test_a_statement_without_an_end_is_refused(self):
-        with self.assertRaises(ValueError):
-            list(statements("SELECT 1;\nSELECT 2"))
