@@ -22,6 +22,7 @@ from openclaw_twisted.http.conversation import (
     Effort,
     FunctionIn,
     Name,
+    asking,
     check_named,
     check_required,
     instructed,
@@ -234,7 +235,7 @@ def parse(body: bytes, limits: ContentLimits) -> tuple[ChatRequest, Conversation
         raise InvalidRequestError("Only one choice can be asked for: leave n out or set it to 1.", param="n")
     tools, tool_choice = _offer(request)
     instructions = _instructions(request.messages, limits)
-    standing = len(instructions) - _asking(request.messages)
+    standing = len(instructions) - asking(map(_role, reversed(request.messages)))
     return request, Conversation(
         messages=_messages(request.messages, limits, instructions[standing:]),
         instructions=instructions[:standing],
@@ -254,12 +255,12 @@ def _in_pieces(body: bytes) -> ChatRequest:
     return read
 
 
-def _messages(given: list[MessageIn], limits: ContentLimits, asking: tuple[str, ...]) -> tuple[Message, ...]:
+def _messages(given: list[MessageIn], limits: ContentLimits, asked: tuple[str, ...]) -> tuple[Message, ...]:
     messages = tuple(
         _message(message, at, limits) for at, message in enumerate(given) if not isinstance(message, SystemIn)
     )
-    if any(asking):
-        messages = (*messages, instructed([text for text in asking if text]))
+    if any(asked):
+        messages = (*messages, instructed([text for text in asked if text]))
     if not any(message.role in {"user", "tool"} for message in messages):
         raise InvalidRequestError("Missing user message in `messages`.", param="messages")
     limits.check_total(messages)
@@ -305,15 +306,10 @@ def _legacy_id(name: str) -> str:
     return f"call_{name}"
 
 
-def _asking(given: list[MessageIn]) -> int:
-    """Return how many system messages at the end are what is to be answered, since nobody else asks anything.
-
-    That is after an answer, and where there is nothing else, the last one.
-    """
-    said = next((at for at in reversed(range(len(given))) if not isinstance(given[at], SystemIn)), None)
-    if said is None:
-        return 1
-    return len(given) - 1 - said if isinstance(given[said], AssistantIn) else 0
+def _role(given: MessageIn) -> str:
+    if isinstance(given, SystemIn):
+        return "system"
+    return "assistant" if isinstance(given, AssistantIn) else "user"
 
 
 def _instructions(given: list[MessageIn], limits: ContentLimits) -> tuple[str, ...]:

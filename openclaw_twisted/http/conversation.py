@@ -19,6 +19,7 @@ __all__ = [
     "Effort",
     "FunctionIn",
     "Name",
+    "asking",
     "check_named",
     "check_required",
     "instructed",
@@ -52,8 +53,21 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling
 
 
+def asking(newest_first: Iterable[str]) -> int:
+    """Return how many system messages at the end are what is to be answered, by the roles of all messages.
+
+    They are where nobody else asks anything: after an answer, and where there is nothing else, the last one.
+    """
+    count = 0
+    for role in newest_first:
+        if role != "system":
+            return count if role == "assistant" else 0
+        count += 1
+    return min(count, 1)
+
+
 def instructed(texts: Sequence[str]) -> Message:
-    """Return the user's turn that system messages are where nobody else asks anything.
+    """Return the user's turn that system messages are which ask (see `asking`).
 
     Voice agents begin a call like this, and steer it between two questions ("Tell the user that the parcel
     has arrived."). Put at the head of the conversation they would leave the model nothing to answer.

@@ -65,6 +65,7 @@ class ItemReferences:
             raise _unknown(param)
         if found["kind"] == "msg":
             # An answer is kept as one message, even if it was told in several with thoughts between them.
+            # What says nothing holds the others' places, by which errors name the items after them.
             if run_id in said:
                 return InputItemIn(type="reasoning")
             said.add(run_id)

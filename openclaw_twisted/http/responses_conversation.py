@@ -16,6 +16,7 @@ from openclaw_twisted.http.body import check_depth
 from openclaw_twisted.http.conversation import (
     Conversation,
     FunctionIn,
+    asking,
     check_named,
     check_required,
     instructed,
@@ -91,11 +92,8 @@ def _messages(given: str | list[InputItemIn], limits: ContentLimits) -> tuple[Me
 
 
 def _let_instructions_ask(said: list[Message]) -> None:
-    """Make a question of the system messages at the end if nobody else asks anything: see `instructed`."""
-    last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
-    if last is not None and said[last].role != "assistant":
-        return
-    begins = len(said) - 1 if last is None else last + 1
+    """Make a question of the system messages at the end if nobody else asks anything."""
+    begins = len(said) - asking(message.role for message in reversed(said))
     texts = [text for message in said[begins:] if (text := text_of(message))]
     if texts:
         said[begins:] = [instructed(texts)]
