@@ -16,25 +16,15 @@ from twisted.python.failure import Failure
 from openclaw_twisted import errors
 from openclaw_twisted.agents.directory import shown
 from openclaw_twisted.auth.scopes import allows, needed
-from openclaw_twisted.errors import ForbiddenError, GatewayError, InternalError, InvalidRequestError
+from openclaw_twisted.errors import GatewayError, InternalError, InvalidRequestError
 from openclaw_twisted.ws import connect, frames
 from openclaw_twisted.ws.connect import Client
+from openclaw_twisted.ws.fault_codes import code_of
 from openclaw_twisted.ws.frames import Fault, Malformed, Request
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 
-__all__ = ["Dispatcher", "Exchange", "code_of"]
+__all__ = ["Dispatcher", "Exchange"]
 
-_INVALID = "INVALID_REQUEST"
-_FORBIDDEN = "FORBIDDEN"
-_UNAVAILABLE = "UNAVAILABLE"
-
-_CALLERS_FAULT = (
-    errors.AgentNotFoundError,
-    errors.InvalidRequestError,
-    errors.NotFoundError,
-    errors.TooLargeError,
-    errors.UpstreamRejectedError,
-)
 _WORTH_RETRYING = (
     errors.ModelNotReadyError,
     errors.OverloadedError,
@@ -157,10 +147,3 @@ def _failure(request_id: str, answer: Answer[Any], error: GatewayError, client: 
         retry_after_ms=int(retry_after * 1000) if retry_after is not None else UNSET,
     )
     return frames.failure(request_id, fault, answer.payload)
-
-
-def code_of(error: GatewayError, client: Client) -> str:
-    """Return the code that a client knows an error by."""
-    if isinstance(error, ForbiddenError):
-        return _FORBIDDEN if client.speaks_4 else _INVALID
-    return _INVALID if isinstance(error, _CALLERS_FAULT) else _UNAVAILABLE

@@ -19,7 +19,7 @@ from openclaw_twisted.errors import GatewayError, InvalidRequestError
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.attachments import Attachment
-from openclaw_twisted.ws.dispatch import code_of
+from openclaw_twisted.ws.fault_codes import code_of
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.methods.chat import ChatMethods, SendParams, Sent
 from openclaw_twisted.ws.params import MAX_INTEGER, invalid
