@@ -2,7 +2,7 @@
 
 `code` is the stable, machine-readable name (documented in docs/reference/errors); `kind` is the
 word OpenAI clients read as the error's `type`. Which HTTP status or WebSocket frame an error becomes
-is decided in `http.endpoint` and `ws.dispatch` and nowhere else.
+is decided in `http.endpoint`, `ws.dispatch` and `ws.fault_codes`, and nowhere else.
 """
 
 from __future__ import annotations
