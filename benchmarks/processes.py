@@ -73,11 +73,16 @@ class Child(ProcessProtocol):
 
 
 def gateway_command(
-    folder: Path, *, port: int, upstream_port: int, limits: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    port: int,
+    upstream_port: int,
+    limits: Mapping[str, object] | None = None,
+    session: Mapping[str, object] | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Write a configuration with default settings and return the command and environment of a gateway.
 
-    `limits` are settings of `gateway.limits`.
+    `limits` are settings of `gateway.limits`, `session` those of `session`.
     """
     config = {
         "gateway": {
@@ -96,6 +101,7 @@ def gateway_command(
                 }
             }
         },
+        "session": dict(session or {}),
     }
     path = folder / "openclaw.json"
     path.write_text(json.dumps(config))
