@@ -10,6 +10,7 @@ that keep others out, `sampling` a map of parameters that models are asked with.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -243,6 +244,8 @@ class Builder:
         return self._secrets.secret(value, path, guards=False)
 
 
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
 _LARGEST: Final = 2**53
 """The largest number that JSON readers agree about."""
 
@@ -259,4 +262,6 @@ def _plain(value: Any) -> Any:
 def _described(value: Any) -> str:
     if isinstance(value, float):
         return "a fraction"
-    return "text: write it without quotes" if isinstance(value, str) else _kind(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return "text: write it without quotes"
+    return _kind(value)

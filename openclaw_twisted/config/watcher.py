@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 __all__ = ["LOOK_EVERY_SECONDS", "Look", "Watcher", "look_at"]
 
@@ -22,7 +23,12 @@ Look = tuple[tuple[int, int, int] | None, ...]
 
 
 class Watcher:
-    """Calls `changed` when a file is another than before; `look` gives their state, without blocking."""
+    """Calls `changed` when a file is another than before; `look` gives their state, without blocking.
+
+    What either of them raises is a defect, which is logged; the next look is due all the same.
+    """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -57,6 +63,12 @@ class Watcher:
             self._looking.stop()
 
     async def _look_once(self) -> None:
+        try:
+            await self._compare()
+        except Exception:  # noqa: BLE001 - else nobody would look again until the next start
+            self._log.failure("a look at the watched files failed")
+
+    async def _compare(self) -> None:
         files = self._files
         found = await self._look(files)
         if files is not self._files:

@@ -15,6 +15,8 @@ from openclaw_twisted.logs.lines import Style, compact, json_line, pretty, redac
 
 __all__ = ["Journal"]
 
+MAX_EARLIER_SECRETS = 100
+
 _RANKS: Mapping[str, int] = {
     "trace": 0, "debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4, "silent": 5,
 }  # fmt: skip
@@ -28,7 +30,8 @@ _STYLES: Mapping[str, Style] = {"pretty": pretty, "compact": compact, "json": js
 class Journal:
     """The log: on `console` (None when there is no terminal) and in a file, each from its own level on.
 
-    `folder` is where the daily files are when the settings name no file; `secrets` never appear.
+    `folder` is where the daily files are when the settings name no file; `secrets` never appear, nor do
+    those of earlier settings: runs that began with them go on, and so does a provider that quotes them.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Journal:
     ) -> None:
         self._folder = folder
         self._console = console
+        self._secrets: tuple[str, ...] = ()
         self._configure(settings, secrets)
 
     def __call__(self, event: LogEvent) -> None:
@@ -72,7 +76,10 @@ class Journal:
     def _configure(self, settings: LoggingSettings, secrets: Iterable[str]) -> None:
         fixed = Path(settings.file).expanduser() if settings.file else None
         name: Callable[[float], Path] = (lambda _at: fixed) if fixed is not None else daily(self._folder)
-        self._redact = redactor(secrets)
+        new = dict.fromkeys(secrets)
+        earlier = [secret for secret in self._secrets if secret not in new]
+        self._secrets = (*new, *earlier[:MAX_EARLIER_SECRETS])
+        self._redact = redactor(self._secrets)
         self._file = LogFile(
             name, max_bytes=settings.max_file_bytes, tidy=fixed is None, trouble=self._tell_trouble
         )

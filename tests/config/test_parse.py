@@ -64,6 +64,13 @@ class ValueTests(ParseCase):
     def test_a_number_in_quotes_is_refused_and_says_so(self) -> None:
         self.problem("{gateway: {port: '8080'}}", "gateway.port", "without quotes")
 
+    def test_a_word_in_place_of_a_number_would_not_be_one_without_quotes(self) -> None:
+        word = "must be a whole number, not text"
+        self.assertEqual(self.problems("{gateway: {port: 'abc'}}"), {"gateway.port": word})
+        self.assertEqual(
+            self.problems("{}", {"OPENCLAW_GATEWAY_PORT": "abc"}), {"OPENCLAW_GATEWAY_PORT": word}
+        )
+
     def test_a_whole_number_may_be_written_as_a_fraction(self) -> None:
         self.assertEqual(self.settings("{gateway: {port: 8080.0}}").gateway.port, 8080)
         self.problem("{gateway: {port: 8080.5}}", "gateway.port", "not a fraction")

@@ -21,6 +21,7 @@ class Watching(SynchronousTestCase):
         self.clock = Clock()
         self.changes = 0
         self.busy: Deferred[None] | None = None
+        self.trouble: Exception | None = None
         self.watcher = Watcher(self.clock, self.changed, look=self.look, every_seconds=1)
         self.watcher.watch([self.path])
         self.addCleanup(self.watcher.stop)
@@ -30,6 +31,8 @@ class Watching(SynchronousTestCase):
 
     async def changed(self) -> None:
         self.changes += 1
+        if self.trouble is not None:
+            raise self.trouble
         if self.busy is not None:
             await self.busy
 
@@ -69,6 +72,16 @@ class Watching(SynchronousTestCase):
         other.replace(self.path)
         self.looks(2)
         self.assertEqual(self.changes, 1)
+
+    def test_a_defect_does_not_end_the_watching(self) -> None:
+        self.trouble = ValueError("told")
+        self.write("{a: 1}")
+        self.looks(2)
+        self.trouble = None
+        self.write("{a: 2}")
+        self.looks(2)
+        self.assertEqual(self.changes, 2)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_a_file_that_goes_and_comes(self) -> None:
         self.path.unlink()

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.config.settings import LoggingSettings
 from openclaw_twisted.logs.console import Console
-from openclaw_twisted.logs.observer import Journal
+from openclaw_twisted.logs.observer import MAX_EARLIER_SECRETS, Journal
 
 
 class Journals(SynchronousTestCase):
@@ -99,4 +99,16 @@ class Journals(SynchronousTestCase):
         self.subject.reconfigure(replace(LoggingSettings(), level="error"), secrets=["another-secret"])
         log.info("hello")
         log.error("another-secret and hush-hush")
-        self.assertEqual(self.filed(), ["*** and hush-hush"])
+        self.assertEqual(self.filed(), ["*** and ***"])
+
+    def test_secrets_that_were_replaced_appear_nowhere(self) -> None:
+        log = self.journal()
+        for number in range(1000, 1000 + 2 * MAX_EARLIER_SECRETS):
+            self.subject.reconfigure(LoggingSettings(), secrets=[f"secret-{number}"])
+        newest = 999 + 2 * MAX_EARLIER_SECRETS
+        last, gone = newest - MAX_EARLIER_SECRETS, newest - MAX_EARLIER_SECRETS - 1
+        log.info("secret-{last} secret-{gone}", last=last, gone=gone)
+        self.assertEqual(self.filed(), [f"*** secret-{gone}"])
+        self.subject.reconfigure(LoggingSettings(), secrets=[])
+        log.info("secret-{newest}", newest=newest)
+        self.assertEqual(self.filed()[-1], "***")
