@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from openclaw_twisted.boundaries import RunRecord, SessionRow
+from openclaw_twisted.boundaries import RunRecord, SessionRow, StoredMessage
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS, HistoryMessage, history_messages
@@ -169,9 +172,11 @@ class HistoryMethods:
         key = await kept_session(
             method, self.shown.directory, store, agent_id=params.agent_id, key=params.session_key
         )
+        # Before the store is read: a run that ends meanwhile is found here or there.
+        asked = [] if params.offset else self._asked(key)
         row = await store.session(str(key))
         total = row.message_count if row else 0
-        messages: tuple[HistoryMessage, ...] = ()
+        kept: tuple[StoredMessage, ...] = ()
         if row is not None and total > params.offset:
             kept = await store.history(
                 str(key),
@@ -179,15 +184,19 @@ class HistoryMethods:
                 before_seq=row.last_seq + 1 - params.offset,
                 max_characters=MAX_READ_CHARACTERS,
             )
-            runs = await self._runs(row, {stored.run_id for stored in kept})
-            every = history_messages(kept, runs, speaks_4=new, max_chars=params.max_chars)
-            messages = _newest(every, min(params.max_bytes, MAX_BYTES))
+        run_ids = {stored.run_id for stored in kept}
+        asked = [message for message in asked if message.run_id not in run_ids]
+        show = partial(history_messages, speaks_4=new, max_chars=params.max_chars)
+        room = min(params.max_bytes, MAX_BYTES)
+        at_work = _if_it_fits(show(_numbered(asked, row), {}), room // 2)
+        runs = await self._runs(row, run_ids) if row is not None and kept else {}
+        messages = _newest(show(kept, runs), room - sum(map(_size, at_work)))
         end = params.offset + len(messages)
         shown = self.shown.session(row, speaks_4=True) if row and new else None
         return History(
             session_key=str(key),
             session_id=row.session_id if row else UNSET,
-            messages=messages,
+            messages=(*messages, *at_work),
             thinking_level=(row.thinking_level if row else None) or ("off" if not new else UNSET),
             verbose_level=(row.verbose_level if row else None) or UNSET,
             pending_inputs=Pending() if new else UNSET,
@@ -206,6 +215,14 @@ class HistoryMethods:
         started_at = milliseconds(run.started_at) if run.started_at else UNSET
         return InFlight(run_id=run.request.run_id, text=run.reply.text, started_at=started_at)
 
+    def _asked(self, key: SessionKey) -> list[StoredMessage]:
+        """Return what the run at work was asked: it is kept with its answer, and has no number before."""
+        return [
+            StoredMessage(seq=0, run_id=run.request.run_id, at=run.started_at, message=message)
+            for run in self.sessions.runs_of(key)
+            for message in run.added
+        ]
+
     async def _runs(self, row: SessionRow, run_ids: set[str]) -> dict[str, RunRecord]:
         newest = await self.sessions.store.runs(row.session_key, len(run_ids) + 50)
         return {run.run_id: run for run in newest if run.run_id in run_ids}
@@ -220,11 +237,25 @@ class HistoryMethods:
         )
 
 
+def _numbered(asked: Sequence[StoredMessage], row: SessionRow | None) -> list[StoredMessage]:
+    """Return what was asked with the numbers that it will be kept by."""
+    following = count(row.last_seq + 1 if row else 1)
+    return [msgspec.structs.replace(message, seq=seq) for seq, message in zip(following, asked, strict=False)]
+
+
+def _if_it_fits(messages: tuple[HistoryMessage, ...], max_bytes: int) -> tuple[HistoryMessage, ...]:
+    return messages if sum(map(_size, messages)) <= max_bytes else ()
+
+
+def _size(message: HistoryMessage) -> int:
+    return len(_encode(message))
+
+
 def _newest(messages: tuple[HistoryMessage, ...], max_bytes: int) -> tuple[HistoryMessage, ...]:
     """Return the newest messages that come to at most so many bytes, the last one in any case."""
     size, first = 0, len(messages)
     for at in range(len(messages) - 1, -1, -1):
-        size += len(_encode(messages[at]))
+        size += _size(messages[at])
         if size > max_bytes and first < len(messages):
             break
         first = at

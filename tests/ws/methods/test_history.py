@@ -8,8 +8,8 @@ from openclaw_twisted.boundaries import RunRecord, TurnRecord
 from openclaw_twisted.content import ImagePart, Message, TextPart, ToolCall
 from openclaw_twisted.events import TextDelta
 from openclaw_twisted.providers.scripted import Pause
-from openclaw_twisted.testing import run_request
-from openclaw_twisted.ws.history_payloads import MAX_READ_CHARACTERS
+from openclaw_twisted.testing import run_request, user
+from openclaw_twisted.ws.history_payloads import CUT, MAX_READ_CHARACTERS
 from openclaw_twisted.ws.methods import history
 from tests.ws.methods.test_sessions import SessionsTestCase
 
@@ -195,6 +195,51 @@ class InFlightTests(SessionsTestCase):
         self.assertEqual(self.call("chat.startup", sessionKey="a")["inFlightRun"], told)
         self.assertNotIn("inFlightRun", self.call("chat.history", sessionKey="b"))
         self.assertNotIn("inFlightRun", self.call("chat.history", self.old, sessionKey="a"))
+
+
+class AtWorkTests(SessionsTestCase):
+    """What a run was asked is kept with its answer, and shown before."""
+
+    def start(self, question: str, run_id: str) -> None:
+        request = run_request(user(question), key="agent:main:a", models=("p/m",), run_id=run_id)
+        self.door.runs.runner.start(request)
+
+    def shown(self, **params: Any) -> list[str]:
+        answer = self.call("chat.history", sessionKey="a", **params)
+        return [message["content"][0]["text"] for message in answer["messages"]]
+
+    def test_it_is_what_will_be_kept(self) -> None:
+        pause = Pause()
+        self.door.runs.provider.add([(TextDelta("Hello"),), pause, (TextDelta("!"),)])
+        self.start("Hi", "first")
+        before = self.call("chat.history", sessionKey="a")["messages"]
+        self.assertEqual([message["content"][0]["text"] for message in before], ["Hi"])
+        for client in (self.client, self.old):
+            shown = self.call("chat.history", client, sessionKey="a")["messages"]
+            self.assertEqual(self.call("sessions.get", client, key="a")["messages"], shown)
+            self.assertEqual(shown[0]["content"], before[0]["content"])
+        pause.go_on()
+        question, answer = self.call("chat.history", sessionKey="a")["messages"]
+        self.assertEqual(question, before[0])
+        self.assertEqual(answer["content"], [{"type": "text", "text": "Hello!"}])
+
+    def test_it_follows_what_was_kept_and_one_that_waits_is_not_there_yet(self) -> None:
+        self.turn("agent:main:a", "one", "two")
+        self.door.runs.provider.add([Pause()], [Pause()])
+        self.start("three", "first")
+        self.start("later", "waits")
+        self.assertEqual(self.shown(), ["one", "two", "three"])
+        answer = self.call("chat.history", sessionKey="a", limit=1)
+        self.assertEqual(len(answer["messages"]), 2)
+        self.assertEqual((answer["hasMore"], answer["nextOffset"], answer["totalMessages"]), (True, 1, 2))
+        self.assertEqual(self.shown(limit=1, offset=1), ["one"])
+
+    def test_one_that_is_too_large_leaves_the_room_to_the_others(self) -> None:
+        self.turn("agent:main:a", "one", "two")
+        self.door.runs.provider.add([Pause()])
+        self.start("x" * 600, "first")
+        self.assertEqual(self.shown(maxBytes=1024), ["one", "two"])
+        self.assertEqual(self.shown(maxBytes=1024, maxChars=5)[-1], "xxxxx" + CUT)
 
 
 class GetTests(SessionsTestCase):
