@@ -39,12 +39,14 @@ class Console:
             self._room.register(self._descriptor, POLLOUT)
         self._encoding = out.encoding or "utf-8"
         self._missed = 0
+        self._torn = False
         self._lines_to_trust = 0
 
     def write(self, line: str) -> None:
         """Show a line."""
         if self._missed:
-            line = f"({self._missed} lines could not be shown)\n{line}"
+            end = "\n" if self._torn else ""
+            line = f"{end}({self._missed} lines could not be shown)\n{line}"
         try:
             shown = self._show(line)
         except (OSError, ValueError):  # the terminal is gone or the disk is full
@@ -76,6 +78,7 @@ class Console:
             if not self._room.poll(0 if self._lines_to_trust else PATIENCE_SECONDS * 1000):
                 return False
             data = data[os.write(self._descriptor, data[:_PIECE_BYTES]) :]
+            self._torn = bool(data)
         return True
 
 

@@ -56,6 +56,7 @@ class LogFile:
         self._is_file = True
         self._day = -1
         self._dropped = 0
+        self._torn = False
 
     def write(self, line: str, at: float) -> None:
         """Append a line; never raises for what the disk does."""
@@ -63,15 +64,15 @@ class LogFile:
         try:
             self._prepare(at, len(data))
             if self._dropped:
-                data = f"({self._dropped} lines could not be written)\n".encode() + data
-            os.write(self._descriptor, data)
+                end = "\n" if self._torn else ""
+                data = f"{end}({self._dropped} lines could not be written)\n".encode() + data
+            self._append(data)
         except OSError as error:
             self._dropped += 1
             if self._dropped == 1:
                 self._trouble(self._path, error)
         else:
             self._dropped = 0
-            self._size += len(data)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -79,11 +80,18 @@ class LogFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _append(self, data: bytes) -> None:
+        while data:
+            written = os.write(self._descriptor, data)
+            self._size += written
+            data = data[written:]
+            self._torn = bool(data)  # a disk that is nearly full takes a part
+
     def _prepare(self, at: float, more_bytes: int) -> None:
         day = int(at // SECONDS_PER_DAY)
         if day != self._day:
             self.close()
-        elif self._is_file and self._size and self._size + more_bytes > self._max_bytes:
+        elif self._is_too_long_with(more_bytes):
             self.close()
             with suppress(OSError):  # somebody has moved it, or its folder is not ours
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
@@ -92,6 +100,13 @@ class LogFile:
         if self._descriptor < 0:
             self._open(at)
             self._day = day
+
+    def _is_too_long_with(self, more_bytes: int) -> bool:
+        if not self._is_file or self._descriptor < 0 or self._size + more_bytes <= self._max_bytes:
+            return False
+        # Somebody may have emptied it meanwhile (logrotate's copytruncate), and has a `<name>.1` as well.
+        self._size = min(self._size, os.fstat(self._descriptor).st_size)
+        return self._size > 0 and self._size + more_bytes > self._max_bytes
 
     def _open(self, at: float) -> None:
         self._path = self._name(at)

@@ -27,8 +27,12 @@ _WAL_BYTES_KEPT = 64 * 1024 * 1024
 _SIDE_FILES = ("-wal", "-shm")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+# Else what is sorted, and what an upgrade may have to undo, goes into files in /tmp: conversations beside the
+# state directory, and in a container whose only writable folder is that one there is no place for them.
+_IN_MEMORY = "PRAGMA temp_store = MEMORY"
 # fullfsync: macOS fsync() stops at the drive's cache. secure_delete: what is pruned is overwritten.
 _WRITER_PRAGMAS = (
+    _IN_MEMORY,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",
@@ -100,12 +104,14 @@ class Database:
 
     def open_read_only(self) -> Connection:
         """Return a reader's connection to the file, which a writer has open."""
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=ro",
             uri=True,
             timeout=BUSY_TIMEOUT_SECONDS,
             isolation_level=None,
         )
+        connection.execute(_IN_MEMORY)
+        return connection
 
     def close(self, connection: Connection) -> None:
         """Close the writer's connection, which as the last one empties the WAL, and let go of the file."""

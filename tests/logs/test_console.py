@@ -10,6 +10,7 @@ from typing import TextIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.logs.console import TRUSTED_LINES, Console
+from openclaw_twisted.testing.full_disk import files_of_at_most
 
 LINE = "x" * 999 + "\n"
 
@@ -113,6 +114,17 @@ class Consoles(SynchronousTestCase):
             os.dup2(there.fileno(), full.fileno())
             console.write("kept\n")
         self.assertEqual(path.read_text(), "(1 lines could not be shown)\nkept\n")
+
+    def test_a_line_that_is_cut_off_by_a_full_disk_ends(self) -> None:
+        self.addCleanup(self.hang_up)
+        path = Path(self.mktemp())
+        with path.open("a") as out:
+            console = Console(out, path)
+            with files_of_at_most(4):
+                console.write("cut off\n")
+                console.write("lost\n")
+            console.write("kept\n")
+        self.assertEqual(path.read_text(), "cut \n(2 lines could not be shown)\nkept\n")
 
     test_a_disk_that_was_full_gets_what_comes_afterwards.skip = (  # type: ignore[attr-defined]
         None if Path("/dev/full").exists() else "needs /dev/full"

@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.logs.file import KEEP_DAYS, SECONDS_PER_DAY, LogFile, daily
+from openclaw_twisted.testing.full_disk import files_of_at_most
 
 NOON = 1_795_262_400.0  # 2026-11-21, 12:00 UTC
 
@@ -89,6 +90,24 @@ class Files(SynchronousTestCase):
         self.folder.unlink()
         self.log.write("three\n", NOON)
         self.assertEqual(self.text(), "(2 lines could not be written)\nthree\n")
+
+    def test_a_line_that_is_cut_off_by_a_full_disk_ends_and_counts(self) -> None:
+        self.log.write("whole\n", NOON)
+        with files_of_at_most(10):
+            self.log.write("cut off\n", NOON)
+            self.log.write("dropped\n", NOON)
+        self.log.write("again\n", NOON)
+        self.log.write("and again\n", NOON)
+        self.assertEqual(self.text(), "whole\ncut \n(2 lines could not be written)\nagain\nand again\n")
+
+    def test_one_that_is_emptied_now_and_then_is_not_too_long(self) -> None:
+        path = self.folder / "openclaw-2026-11-21.log"
+        for number in range(4):
+            self.log.write(f"{number}" * 60 + "\n", NOON)
+            path.with_name(path.name + ".1").write_bytes(path.read_bytes())  # logrotate's copytruncate
+            os.truncate(path, 0)
+        self.log.write("4" * 60 + "\n", NOON)
+        self.assertEqual((self.text()[0], self.text(path.name + ".1")[0]), ("4", "3"))
 
     def test_a_pipe_that_nobody_reads_holds_nothing_up(self) -> None:
         path = Path(self.mktemp())

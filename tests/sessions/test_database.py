@@ -14,6 +14,15 @@ from openclaw_twisted.errors import StorageError
 from openclaw_twisted.sessions.database import Database, set_aside, storage_error
 
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
+OPEN_FILES = Path("/proc/self/fd")
+LARGE_SORT = """
+WITH RECURSIVE numbers (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < 5000)
+SELECT look(n) FROM (SELECT n, randomblob(1000) AS row FROM numbers ORDER BY row)
+"""
+
+
+def open_files() -> set[str]:
+    return {str(file.readlink()) for file in OPEN_FILES.iterdir() if file.is_symlink()}
 
 
 def mode(path: Path) -> int:
@@ -78,6 +87,22 @@ class OpenTests(DatabaseCase):
         self.addCleanup(reader.close)
         with self.assertRaises(sqlite3.OperationalError):
             reader.execute("DELETE FROM runs")
+
+    def test_nothing_is_written_elsewhere(self):
+        database, writer = self.opened()
+        reader = database.open_read_only()
+        self.addCleanup(reader.close)
+        for connection in (writer, reader):
+            files: set[str] = set()
+            connection.create_function("look", 1, lambda _row, files=files: files.update(open_files()))
+            for _ in connection.execute(LARGE_SORT):
+                pass
+            self.assertIn(str(self.path), files)
+            self.assertEqual({file for file in files if "etilqs" in file}, set())  # SQLite's temporary ones
+
+    test_nothing_is_written_elsewhere.skip = (  # type: ignore[attr-defined]
+        None if OPEN_FILES.exists() else "needs /proc/self/fd"
+    )
 
     def test_a_path_may_hold_any_character(self):
         self.path = self.path.parent / "what?a#path%20 'é'" / "a?b.db"
