@@ -75,6 +75,11 @@ class Gate:
         """The SHA-256 of the secret, empty in modes that have none."""
         return self._digest
 
+    def knows(self, identity: Identity) -> bool:
+        """Tell whether somebody whom a gate of this mode has let in may stay; secrets are not looked at."""
+        users = self._proxy.allow_users
+        return self.mode != "trusted-proxy" or not users or identity.name in users
+
     def check(
         self, credential: Credential, client: ClientAddress, limiter_scope: str = SHARED_SECRET
     ) -> Identity:
@@ -123,9 +128,10 @@ class Gate:
         if not all(_single(credential, name) for name in proxy.required_headers):
             raise UnauthorizedError(_UNAUTHORIZED)
         user = _single(credential, proxy.user_header or "")
-        if not user or (proxy.allow_users and user not in proxy.allow_users):
+        identity = Identity(user)
+        if not user or not self.knows(identity):
             raise UnauthorizedError(_UNAUTHORIZED)
-        return Identity(user)
+        return identity
 
     def _offers(self, credential: Credential) -> bool:
         if self.mode == "trusted-proxy":

@@ -97,7 +97,7 @@ class WebSocketDoor:
         self.take(behind, rules)
 
     def take(self, behind: Behind, rules: Doorkeeping) -> None:
-        """Serve what is behind, by these rules, from now on; clients who are in stay in."""
+        """Serve what is behind, by these rules, from now on; clients whom these still know stay in."""
         self._upgrade.rules = rules
         self._reception = Reception(
             desk=Desk(gate=rules.gate, tokens=self._tokens, now=behind.now),
@@ -117,6 +117,8 @@ class WebSocketDoor:
         self._behind = behind
         if "_dispatcher" in vars(self):
             self._dispatcher.take(self._every_method())
+        gate = rules.gate
+        self.close_where(lambda client: not gate.knows(client.identity), AUTH_CHANGED_CLOSE, "auth changed")
 
     @property
     def resource(self) -> IResource:
@@ -198,7 +200,9 @@ class WebSocketDoor:
                 place.leave()
                 return self._welcome(connection, client)
 
-            return new_handshake(wire=connection, visitor=visitor, reception=self._reception, welcome=welcome)
+            return new_handshake(
+                wire=connection, visitor=visitor, reception=lambda: self._reception, welcome=welcome
+            )
 
         def gone(connection: Connection) -> None:
             place.leave()

@@ -10,6 +10,9 @@
 `connect.log_in`, which leads to `admit` (hello-ok is sent; every later frame goes to the client's exchange)
 or to `refuse` (the error is sent and the connection closed). A client that says nothing is closed with code
 1000 and no reason, as OpenClaw does. A refused or lost connection hears nothing any more.
+
+What a client is judged by holds when it logs in, not when it has connected: else a socket that was opened
+before the secret changed would let in whoever has the old one.
 """
 
 from __future__ import annotations
@@ -103,7 +106,7 @@ class Handshake(Protocol):
 class _Newcomer:
     wire: Wire
     visitor: Visitor
-    reception: Reception
+    reception: Callable[[], Reception]
     welcome: Welcome
     nonce: str = ""
     deadline: IDelayedCall | None = None
@@ -115,7 +118,7 @@ class _Newcomer:
 
 
 def _challenge(handshake: Handshake, newcomer: _Newcomer) -> None:
-    reception = newcomer.reception
+    reception = newcomer.reception()
     newcomer.deadline = reception.clock.callLater(reception.login_seconds, handshake.expire)
     newcomer.nonce = str(uuid.uuid4())
     challenge = Challenge(nonce=newcomer.nonce, ts=int(reception.desk.now() * 1000))
@@ -123,7 +126,7 @@ def _challenge(handshake: Handshake, newcomer: _Newcomer) -> None:
 
 
 def _judge(handshake: Handshake, newcomer: _Newcomer, data: bytes) -> None:
-    verdict = log_in(data, newcomer.visitor, newcomer.reception.desk, nonce=newcomer.nonce)
+    verdict = log_in(data, newcomer.visitor, newcomer.reception().desk, nonce=newcomer.nonce)
     if isinstance(verdict, Login):
         handshake.admit(verdict)
     else:
@@ -150,11 +153,11 @@ def _refuse(_handshake: Handshake, newcomer: _Newcomer, refusal: Refusal) -> Non
     if refusal.fault is not None:
         newcomer.wire.send(frames.failure(refusal.request_id, refusal.fault))
     newcomer.wire.close(refusal.close_code, refusal.close_reason)
-    newcomer.reception.refused(newcomer.visitor.address, refusal)
+    newcomer.reception().refused(newcomer.visitor.address, refusal)
 
 
 def _expire(_handshake: Handshake, newcomer: _Newcomer) -> None:
-    newcomer.reception.dropped("slow_login")
+    newcomer.reception().dropped("slow_login")
     newcomer.wire.close(NORMAL_CLOSE, "")
 
 
@@ -195,6 +198,8 @@ def _build() -> TypeMachineBuilder[Handshake, _Newcomer]:
 _machine = _build().build()
 
 
-def new_handshake(*, wire: Wire, visitor: Visitor, reception: Reception, welcome: Welcome) -> Handshake:
-    """Return the handshake of a connection whose socket is about to open."""
+def new_handshake(
+    *, wire: Wire, visitor: Visitor, reception: Callable[[], Reception], welcome: Welcome
+) -> Handshake:
+    """Return the handshake of a connection whose socket is about to open; `reception` is asked each time."""
     return _machine(_Newcomer(wire=wire, visitor=visitor, reception=reception, welcome=welcome))

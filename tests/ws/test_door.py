@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from openclaw_twisted.auth.gate import Gate
+from openclaw_twisted.auth.rate_limit import FailureLimiter
 from openclaw_twisted.auth.scopes import needed
+from openclaw_twisted.config.settings import AuthSettings, RateLimitSettings, Secret, TrustedProxySettings
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.ws.door import AUTH_CHANGED_CLOSE, GOODBYE_SECONDS
 from openclaw_twisted.ws.event_payloads import EVENTS
@@ -44,6 +47,41 @@ class TakeTests(RigTestCase):
             client.request(trigger, "config.get")
             config = client.frame()["payload"]["config"]
             self.assertEqual(config["session"]["resetTriggers"], [trigger])
+
+    def test_a_socket_that_was_open_before_the_secret_changed_does_not_take_the_old_one(self):
+        door, other = self.rig(), "another-token-for-tests"
+        late, honest = door.newcomer(), door.newcomer()
+        gate = Gate(
+            AuthSettings(token=Secret(other)), FailureLimiter(RateLimitSettings(), door.clock.seconds)
+        )
+        door.door.take(door.behind, replace(door.rules, gate=gate))
+        door.door.secret_changed(gate.secret_digest)
+        late.request("1", "connect", **connect_params())
+        self.assertEqual(late.frame()["error"]["details"]["code"], "AUTH_TOKEN_MISMATCH")
+        honest.request("1", "connect", **connect_params(auth={"token": other}))
+        self.assertTrue(honest.frame()["ok"])
+
+    def test_a_user_who_is_taken_off_the_list_is_sent_away(self):
+        proxy = {"userHeader": "x-user", "allowUsers": ["ann", "bob"]}
+        auth = {"mode": "trusted-proxy", "trustedProxy": proxy}
+        door = self.rig(gateway={"auth": auth, "trustedProxies": ["10.0.0.1"]})
+        users = {name: door.newcomer("10.0.0.1", x_user=name) for name in ("ann", "bob")}
+        for client in users.values():
+            client.request("1", "connect", **connect_params(auth={}))
+            self.assertTrue(client.frame()["ok"])
+        settings = AuthSettings(
+            mode="trusted-proxy",
+            trusted_proxy=TrustedProxySettings(user_header="x-user", allow_users=("ann",)),
+        )
+        limiter = FailureLimiter(settings.rate_limit, door.clock.seconds)
+        gate = Gate(settings, limiter, trusted_proxies=door.rules.proxies)
+        door.door.take(door.behind, replace(door.rules, gate=gate))
+        for client in users.values():
+            client.frames()
+        self.assertEqual(
+            {name: client.outcome for name, client in users.items()},
+            {"ann": None, "bob": (AUTH_CHANGED_CLOSE, "auth changed")},
+        )
 
 
 class CloseAllTests(RigTestCase):

@@ -92,7 +92,7 @@ class BeforeLoginTests(FuzzCase):
                 handshake = new_handshake(
                     wire=wire,
                     visitor=Visitor(address=address, headers=Headers()),
-                    reception=reception,
+                    reception=lambda: reception,
                     welcome=welcome,
                 )
                 handshake.open()

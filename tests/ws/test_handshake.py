@@ -63,7 +63,7 @@ class HandshakeTests(SynchronousTestCase):
         self.handshake = new_handshake(
             wire=self.wire,
             visitor=Visitor(address=client_address("127.0.0.1", headers, TrustedProxies()), headers=headers),
-            reception=Reception(desk=desk, clock=self.clock, login_seconds=15),
+            reception=lambda: Reception(desk=desk, clock=self.clock, login_seconds=15),
             welcome=self.welcome,
         )
 
