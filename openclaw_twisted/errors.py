@@ -25,6 +25,7 @@ __all__ = [
     "MisdirectedError",
     "ModelNotReadyError",
     "NoProviderError",
+    "NoSuchNetworkError",
     "NotConfiguredError",
     "NotFoundError",
     "OverloadedError",
@@ -96,6 +97,10 @@ class ConfigError(GatewayError):
 
 class StateDirectoryError(ConfigError):
     """The state directory cannot be read or written now: another start may find its disk there again."""
+
+
+class NoSuchNetworkError(ConfigError):
+    """The network to listen on is not there now: it may come up later than the gateway is started."""
 
 
 class InvalidRequestError(GatewayError):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import Any
 
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IOpenSSLContextFactory, IStreamServerEndpoint
 
 from openclaw_twisted.config.settings import GatewaySettings
-from openclaw_twisted.errors import ConfigError, Problem
+from openclaw_twisted.errors import NoSuchNetworkError, Problem
 
-__all__ = ["address_of", "endpoint_for", "shown"]
+__all__ = ["address_of", "endpoint_for", "refusal", "shown"]
 
 # Twisted's default of 50 is soon full when many clients connect at once.
 BACKLOG = 1024
@@ -20,12 +22,17 @@ LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - what `lan` means; auth is required for it
 _HERE = {ANY: LOOPBACK, "::": "::1"}
 """By which address this machine reaches itself where every address is listened on."""
+_NEXT = {
+    errno.EADDRINUSE: "Stop what uses it, or set gateway.port.",
+    errno.EADDRNOTAVAIL: "This machine does not have that address now: set gateway.bind or customBindHost.",
+    errno.EACCES: "A port below 1024 needs a privilege: set gateway.port, or grant CAP_NET_BIND_SERVICE.",
+}
 _TAILSCALE = ipaddress.ip_network("100.64.0.0/10")
 _TAILSCALE_RESOLVER = "100.100.100.100"
 
 
 def address_of(settings: GatewaySettings) -> str:
-    """Return the address to bind to; raises `ConfigError` when `bind` asks for a network there is not."""
+    """Return the address to bind to; raises `NoSuchNetworkError` when `bind` asks for one there is not."""
     match settings.bind:
         case "lan":
             return ANY
@@ -50,6 +57,13 @@ def endpoint_for(
     return TCP4ServerEndpoint(reactor, port, backlog=BACKLOG, interface=address)
 
 
+def refusal(error: CannotListenError) -> str:
+    """Say why a port cannot be listened on, and what to do next."""
+    cause = error.socketError
+    follows = _NEXT.get(cause.errno, "Check gateway.bind and gateway.port.")
+    return f"Cannot listen on {error.interface} port {error.port} ({cause.strerror}). {follows}"
+
+
 def shown(address: str) -> str:
     """Return the address as it stands in a URL that works on this machine."""
     here = _HERE.get(address, address)
@@ -66,5 +80,5 @@ def _tailnet_address() -> str:
             address = ""
     if not address or ipaddress.ip_address(address) not in _TAILSCALE:
         message = 'is "tailnet", but this machine has no Tailscale address. Start Tailscale, or use "lan".'
-        raise ConfigError("gateway.bind", (Problem("gateway.bind", message),))
+        raise NoSuchNetworkError("gateway.bind", (Problem("gateway.bind", message),))
     return address

@@ -248,10 +248,8 @@ class Gateway(Service):
         if failure.check(CancelledError):
             return
         code, why = EXIT_DEFECT, f"The gateway could not start: {failure.getErrorMessage()}"
-        if failure.check(CannotListenError):
-            gateway = self._settings.gateway
-            place = f"{listening.address_of(gateway)} port {gateway.port}"
-            code, why = EXIT_PORT, f"Cannot listen on {place}. Stop what uses it, or set gateway.port."
+        if isinstance(failure.value, CannotListenError):
+            code, why = EXIT_PORT, listening.refusal(failure.value)
         elif failure.check(StorageError):
             code, why = EXIT_STORAGE, str(failure.value)
         else:

@@ -23,7 +23,7 @@ from openclaw_twisted import __version__
 from openclaw_twisted.config.file import find, load, own_home, state_dir
 from openclaw_twisted.config.parse import Loaded
 from openclaw_twisted.config.secret import secrets_in
-from openclaw_twisted.errors import ConfigError, Problem, StateDirectoryError
+from openclaw_twisted.errors import ConfigError, NoSuchNetworkError, Problem, StateDirectoryError
 from openclaw_twisted.logs.console import Console
 from openclaw_twisted.logs.observer import Journal
 from openclaw_twisted.name_lookups import look_names_up_apart
@@ -82,11 +82,11 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
-    """Return the gateway; ends the process with 78 or 74: configuration or state directory cannot be used."""
+    """Return the gateway; ends the process with 78, 74 or 69 when what it is to use cannot be used."""
     _choose_reactor()
     from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
 
-    from openclaw_twisted.service import EXIT_CONFIG, EXIT_STORAGE, Gateway
+    from openclaw_twisted.service import EXIT_CONFIG, EXIT_PORT, EXIT_STORAGE, Gateway
 
     _use_monotonic_time(reactor)
     look_names_up_apart(reactor)
@@ -118,7 +118,9 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         )
     except ConfigError as error:
         sys.stderr.write(f"openclaw-gateway: {error}\n")
-        raise SystemExit(EXIT_STORAGE if isinstance(error, StateDirectoryError) else EXIT_CONFIG) from None
+        # What may be right at the next start is told apart: a service manager gives up on a configuration.
+        codes = {StateDirectoryError: EXIT_STORAGE, NoSuchNetworkError: EXIT_PORT}
+        raise SystemExit(codes.get(type(error), EXIT_CONFIG)) from None
     reactor.callWhenRunning(_reload_on_hangup, reactor, gateway)
     reactor.callWhenRunning(_settle, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)

@@ -1,8 +1,12 @@
+import errno
 import ipaddress
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import treq
+from twisted.internet.error import CannotListenError
 from twisted.internet.ssl import Certificate as Trusted
 from twisted.internet.ssl import trustRootFromCertificates
 from twisted.internet.task import deferLater
@@ -13,8 +17,8 @@ from twisted.web.server import Site
 
 from openclaw_twisted.certificate import Certificate
 from openclaw_twisted.config.settings import GatewaySettings, TlsSettings
-from openclaw_twisted.errors import ConfigError
-from openclaw_twisted.listening import address_of, endpoint_for, shown
+from openclaw_twisted.errors import NoSuchNetworkError
+from openclaw_twisted.listening import address_of, endpoint_for, refusal, shown
 from openclaw_twisted.testing import real_reactor
 from tests.certificates import certificate
 
@@ -41,10 +45,41 @@ class Addresses(SynchronousTestCase):
     def test_a_tailnet_that_there_is_not(self) -> None:
         try:
             address = address_of(GatewaySettings(bind="tailnet"))
-        except ConfigError as error:
+        except NoSuchNetworkError as error:
             self.assertIn("gateway.bind", str(error))
         else:  # a developer's machine may be in one
             self.assertIn(ipaddress.ip_address(address), ipaddress.ip_network("100.64.0.0/10"))
+
+
+class Refusals(SynchronousTestCase):
+    def refused(self, address: str, port: int = 18789) -> str:
+        listening = endpoint_for(
+            real_reactor(), GatewaySettings(bind="custom", custom_bind_host=address, port=port)
+        ).listen(Site(Resource()))
+        return refusal(self.failureResultOf(listening, CannotListenError).value)
+
+    def test_a_port_that_is_taken(self) -> None:
+        taken = real_reactor().listenTCP(0, Site(Resource()), interface="127.0.0.1")
+        self.addCleanup(taken.stopListening)
+        port = taken.getHost().port
+        self.assertEqual(
+            self.refused("127.0.0.1", port),
+            f"Cannot listen on 127.0.0.1 port {port} ({os.strerror(errno.EADDRINUSE)}). "
+            "Stop what uses it, or set gateway.port.",
+        )
+
+    def test_an_address_that_this_machine_does_not_have(self) -> None:
+        self.assertEqual(
+            self.refused("192.0.2.1"),
+            f"Cannot listen on 192.0.2.1 port 18789 ({os.strerror(errno.EADDRNOTAVAIL)}). "
+            "This machine does not have that address now: set gateway.bind or customBindHost.",
+        )
+
+    def test_anything_else(self) -> None:
+        self.assertEqual(
+            refusal(CannotListenError("::1%9", 1, socket.gaierror(socket.EAI_NONAME, "Not known"))),
+            "Cannot listen on ::1%9 port 1 (Not known). Check gateway.bind and gateway.port.",
+        )
 
 
 class Encrypted(TestCase):

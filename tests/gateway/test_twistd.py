@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import treq
 from twisted.internet.defer import Deferred
@@ -19,6 +20,9 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from openclaw_twisted import __version__
+from openclaw_twisted.config.settings import GatewaySettings
+from openclaw_twisted.errors import NoSuchNetworkError
+from openclaw_twisted.listening import address_of
 from openclaw_twisted.service import EXIT_CONFIG, EXIT_PORT, EXIT_STORAGE
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
 from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
@@ -195,6 +199,16 @@ class Refusing(ProcessCase):
         self.assertEqual(await gateway.ended, EXIT_PORT)
         self.assertIn("gateway.port", gateway.output)
         self.assertNotIn("Traceback", gateway.output)
+
+    async def test_a_network_that_is_not_there(self) -> None:
+        """It may come up later, unlike a mistake of the configuration, which nobody would try again."""
+        with contextlib.suppress(NoSuchNetworkError):
+            address_of(GatewaySettings(bind="tailnet"))
+            raise SkipTest("this machine has a Tailscale address")
+        self.config["gateway"]["bind"] = "tailnet"
+        gateway = self.start()
+        self.assertEqual(await gateway.ended, EXIT_PORT)
+        self.assertIn("gateway.bind", gateway.errors)
 
     async def test_nobody_who_could_read_why(self) -> None:
         """Where the output goes to is full, gone or was never there: the process ends all the same."""
