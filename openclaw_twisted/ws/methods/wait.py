@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from openclaw_twisted.boundaries import RunRecord, RunStatus
 from openclaw_twisted.events import RunFinished
+from openclaw_twisted.runs.feed import Subscription
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.runs.runner import Runner
 from openclaw_twisted.ws.ledger import Ended, Entry, Ledger
@@ -85,7 +86,8 @@ class _Waiting:
         self._run_id = run_id
         self._end: Deferred[Ended | None] = Deferred()
         self._entry: Entry | None = None
-        self.stop = runner.watch(self._started)
+        self._subscription: Subscription | None = None
+        self._stop_watching = runner.watch(self._started)
         run = runner.find(run_id)
         if run is not None:
             self._started(run)
@@ -103,10 +105,16 @@ class _Waiting:
             if timer.active():
                 timer.cancel()
 
+    def stop(self) -> None:
+        # A run may last for hours, and be asked about every second: what is left here would hear all of it.
+        self._stop_watching()
+        if self._subscription is not None:
+            self._subscription.cancel()
+
     def _started(self, run: Run) -> None:
         if run.request.run_id == self._run_id and self._entry is None:
             self._entry = Entry(run, 0.0, self._answer)
-            run.feed.subscribe(self._entry)
+            self._subscription = run.feed.subscribe(self._entry)
 
     def _answer(self) -> None:
         if not self._end.called:

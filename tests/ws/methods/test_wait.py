@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from openclaw_twisted.errors import CancelledRunError, UpstreamError
 from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.testing import run_request
+from openclaw_twisted.ws.ledger import Entry
 from tests.ws.rig import RigTestCase
 
 
@@ -45,6 +47,16 @@ class WaitTests(RigTestCase):
         self.door.clock.advance(30)
         self.assertEqual(self.client.frame()["payload"], {"runId": "r", "status": "timeout"})
         self.assertEqual(run.status, "running")
+
+    def test_who_waited_in_vain_hears_nothing_more(self):
+        self.start(Pause())
+        for _ in range(3):
+            self.wait(timeoutMs=0)
+            self.door.clock.advance(0)
+        self.wait(timeoutMs=10)
+        self.client.hang_up()
+        gc.collect()
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, Entry)], [])
 
     def test_a_run_that_nobody_knows_may_yet_start(self):
         self.assertEqual(self.wait(), [])
