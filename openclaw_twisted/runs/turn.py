@@ -135,16 +135,20 @@ def compose(
 
 
 def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the conversation without halves of tool rounds.
+    """Return the conversation without halves of tool rounds, and with one result for each call.
 
-    Providers refuse a call without its results and a result without its call. Both happen: a client asks
-    something else instead of answering a call, or sends the end of a conversation only.
+    Providers refuse a call without its results, a result without its call, and a second one. All of them
+    happen: a client asks something else instead of answering a call, sends the end of a conversation only, or
+    sends its results again, because what it was told then broke off or got lost. Then what was said since
+    they came first is left out, or there would be an answer already, and nothing to ask.
     """
     if not any(message.tool_calls or message.role == "tool" for message in messages):
         return tuple(messages)
-    whole: list[Message] = []
-    open_calls: set[str] = set()
+    rounds = _Rounds()
     for at, message in enumerate(messages):
+        if _is_result(message):
+            rounds.answer(message)
+            continue
         if message.tool_calls:
             answered = _answered(messages, at + 1)
             calls = tuple(call for call in message.tool_calls if call.id in answered)
@@ -152,12 +156,49 @@ def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
                 message = msgspec.structs.replace(message, tool_calls=calls)  # noqa: PLW2901
                 if not calls and not message.content:
                     continue
-        elif _is_result(message) and message.tool_call_id not in open_calls:
-            continue
-        whole.append(message)
-        if not _is_result(message):
-            open_calls = {call.id for call in message.tool_calls}
-    return tuple(whole)
+        rounds.say(message)
+    return tuple(rounds.whole)
+
+
+class _Rounds:
+    """A conversation that is put together from whole rounds."""
+
+    def __init__(self) -> None:
+        self.whole: list[Message] = []
+        self._made_at: dict[str | None, int] = {}
+        self._newest = -1
+        self._unanswered: list[str | None] = []  # of the newest message; some give two calls one name
+
+    def say(self, message: Message) -> None:
+        """Add a message that is no result."""
+        self._newest = len(self.whole)
+        self._unanswered = [call.id for call in message.tool_calls]
+        if message.role == "user":  # what was called for before is of another turn
+            self._made_at.clear()
+        self._made_at.update(dict.fromkeys(self._unanswered, self._newest))
+        self.whole.append(message)
+
+    def answer(self, result: Message) -> None:
+        """Add a result, in the place of an earlier one of the same call; none that nobody called for."""
+        name = result.tool_call_id
+        made_at = self._made_at.get(name)
+        if made_at is None:
+            return
+        if made_at != self._newest or name not in self._unanswered:
+            self._go_back(made_at, name)
+        self._unanswered.remove(name)
+        self.whole.append(result)
+
+    def _go_back(self, made_at: int, name: str | None) -> None:
+        """Leave out what followed some calls, but the results of the others among them."""
+        following = takewhile(_is_result, self.whole[made_at + 1 :])
+        others = [each for each in following if each.tool_call_id != name]
+        self.whole[made_at + 1 :] = others
+        self._newest = made_at
+        self._unanswered = [call.id for call in self.whole[made_at].tool_calls]
+        for each in others:
+            self._unanswered.remove(each.tool_call_id)
+        self._made_at = {each: at for each, at in self._made_at.items() if at <= made_at}
 
 
 def _answered(messages: Sequence[Message], start: int) -> set[str | None]:

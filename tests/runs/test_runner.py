@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw_twisted.boundaries import RunRecord, TurnRecord
-from openclaw_twisted.content import Message, Usage
+from openclaw_twisted.content import Message, ToolCall, Usage
 from openclaw_twisted.errors import (
     AgentNotFoundError,
     CancelledRunError,
@@ -17,7 +17,15 @@ from openclaw_twisted.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from openclaw_twisted.events import RunEvent, RunFailed, RunFinished, RunStarted, TextDelta
+from openclaw_twisted.events import (
+    Finished,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ToolCallDelta,
+)
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.failover import Failover
 from openclaw_twisted.providers.scripted import Pause, Scripted, reply
@@ -197,6 +205,17 @@ class Failing(RunnerCase):
         self.assertEqual(self.history(runs, self.KEY), [("user", "a", False), ("assistant", "half", True)])
         second = runs.runner.start(run_request(user("b"), key=self.KEY))
         self.assertEqual(second.status, "finished")
+
+    def test_results_of_tools_that_come_again_are_answered_again(self) -> None:
+        call = Message(role="assistant", tool_calls=(ToolCall("1", "f", "{}"),))
+        conversation = (user("a"), call, Message(role="tool", content="42", tool_call_id="1"))
+        called = [[ToolCallDelta(0, "1", "f", "{}"), Finished("tool_calls")]]
+        runs = MemoryRuns(
+            called, [[TextDelta("It is 4")], UpstreamError("It broke off.")], reply("It is 42.")
+        )
+        for messages in (conversation[:1], conversation, conversation):
+            runs.runner.start(run_request(*messages, key="chat")).result().addErrback(lambda _: None)
+        self.assertEqual(runs.provider.requests[2].messages, conversation)
 
     def test_a_defect_is_logged_and_told_without_detail(self) -> None:
         class Defective(Scripted):

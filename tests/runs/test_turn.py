@@ -153,6 +153,31 @@ class ToolRounds(SynchronousTestCase):
         conversation = with_whole_rounds((user("a"), self.call("1", "2"), self.result("2"), user("b")))
         self.assertEqual(conversation, (user("a"), self.call("2"), self.result("2"), user("b")))
 
+    def test_of_several_results_of_a_call_the_last_one_counts(self) -> None:
+        again = Message(role="tool", content="2", tool_call_id="1")
+        conversation = (user("a"), self.call("1", "2"), self.result("1"), self.result("2"), again)
+        self.assertEqual(
+            with_whole_rounds(conversation), (user("a"), self.call("1", "2"), self.result("2"), again)
+        )
+
+    def test_two_calls_of_one_name_have_two_results(self) -> None:
+        conversation = (user("a"), self.call("1", "1"), self.result("1"), self.result("1"))
+        self.assertEqual(with_whole_rounds(conversation), conversation)
+        self.assertEqual(with_whole_rounds((*conversation, said("b"), *conversation[2:])), conversation)
+
+    def test_results_that_come_again_are_asked_again(self) -> None:
+        first = (user("a"), self.call("1", "2"), self.result("1"), self.result("2"))
+        second = (self.call("3"), self.result("3"))
+        again = (self.result("1"), self.result("2"))
+        for since in ((said("half an ans"),), (self.call("3"),), second, (*second, said("b"))):
+            self.assertEqual(with_whole_rounds((*first, *since, *again)), first)
+            whole = with_whole_rounds((*first, *since, *again, *second, said("c"), user("d")))
+            self.assertEqual(whole, (*first, *second, said("c"), user("d")))
+
+    def test_what_was_called_for_in_an_earlier_turn_is_over(self) -> None:
+        conversation = (user("a"), self.call("1"), self.result("1"), said("b"), user("c"), said("d"))
+        self.assertEqual(with_whole_rounds((*conversation, self.result("1"))), conversation)
+
     def test_a_result_that_nobody_called_for_is_left_out(self) -> None:
         nine = self.result("9")
         for orphan in ((nine,), (user("a"), nine), (self.call("1"), nine)):
