@@ -164,7 +164,7 @@ def _profiles(state_dir: Path, disk: _Disk, findings: Findings) -> AuthProfiles:
 
 def _say_who_else_may(disk: _Disk, holds_secrets: bool, findings: Findings) -> None:
     for path, mode in disk.modes.items():
-        secret = holds_secrets or path.name in {".env", auth_profiles.NAME}
+        secret = holds_secrets or path in disk.secret_files or path.name in {".env", auth_profiles.NAME}
         if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
             findings.warn(str(path), f"holds secrets and others can read it; run: chmod 600 {path}")
         elif mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -180,6 +180,7 @@ class _Disk:
 
     def __post_init__(self) -> None:
         self.modes: dict[Path, int] = {}
+        self.secret_files: set[Path] = set()
 
     def text(self, path: Path) -> str:
         """Return the text of a configuration file; raises `ConfigError`."""
@@ -195,7 +196,9 @@ class _Disk:
 
     def secret_bytes(self, written: str) -> bytes:
         """Return what is in a secrets file, whose path starts at `~` or at the configuration's folder."""
-        return self._bytes(self.folder / _expanded(written, self.home))
+        path = self.folder / _expanded(written, self.home)
+        self.secret_files.add(path)
+        return self._bytes(path)
 
     def _bytes(self, path: Path) -> bytes:
         # opened without waiting: a pipe put in the file's place must not hold up the start

@@ -248,6 +248,18 @@ class PermissionTests(FolderCase):
         self.write(".env", "A=1", 0o640)
         self.assertIn("chmod 600", self.warnings()[0])
 
+    def test_a_secrets_file_that_others_can_read(self) -> None:
+        reference = "{source: 'file', provider: 'f', id: '/t'}"
+        places = "{providers: {f: {source: 'file', path: 'secrets.json'}}}"
+        text = f"{{gateway: {{auth: {{token: {reference}}}}}, secrets: {places}}}"
+        self.write("openclaw.json", text, 0o644)
+        path = self.write("secrets.json", f'{{"t": "{STRONG}"}}', 0o640)
+        self.assertEqual(
+            self.warnings(), [f"{path}: holds secrets and others can read it; run: chmod 600 {path}"]
+        )
+        path.chmod(0o600)
+        self.assertEqual(self.warnings(), [])
+
     def test_included_files_count(self) -> None:
         self.write("openclaw.json", "{gateway: {$include: 'g.json'}}")
         self.write("g.json", written("auth.token", f"'{STRONG}'"), 0o604)
