@@ -49,7 +49,7 @@ def change(old: Settings, new: Settings) -> Change:
     for path in NEEDS_RESTART:
         kept = _value(old, path)
         if _value(new, path) != kept:
-            waiting.extend(_differences(kept, _value(new, path), path))
+            waiting.extend(_differences(kept, _value(new, path), _as_written(path)))
             going_on = _with(going_on, path, kept)
     if new.gateway.auth.resolved_mode != old.gateway.auth.resolved_mode:
         # All of it or nothing: the new secret in the old mode might be no protection at all.
@@ -82,6 +82,11 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
         return
     for name, before, after in children:
         yield from _differences(before, after, f"{path}.{name}" if path else name)
+
+
+def _as_written(path: str) -> str:
+    # In a file the local model's settings stand among those of the providers.
+    return "models.providers.local" if path == "models.local" else path
 
 
 def _value(settings: Struct, path: str) -> Any:

@@ -74,6 +74,11 @@ class Changes(SynchronousTestCase):
         found = changed(with_auth(token=TOKEN), with_auth(mode="token", token=TOKEN))
         self.assertEqual((found.applied, found.waiting), (("gateway.auth.mode",), ()))
 
+    def test_the_local_models_keys_are_told_as_a_file_has_them(self) -> None:
+        found = changed({}, {"models": {"providers": {"local": {"contextTokens": 4096}}}})
+        self.assertEqual(found.applied, ())
+        self.assertEqual(found.waiting, ("models.providers.local.contextTokens",))
+
     def test_every_key_of_the_table_exists_and_waits(self) -> None:
         different: dict[str, Any] = {
             "gateway.mode": "remote",
@@ -101,4 +106,5 @@ class Changes(SynchronousTestCase):
     def test_the_documentation_has_the_same_table(self) -> None:
         page = (Path(__file__).parents[2] / "docs" / "operations" / "reload.md").read_text()
         listed = re.findall(r"^- `([\w.]+)`", page, re.MULTILINE)
-        self.assertEqual(sorted(listed), sorted([*NEEDS_RESTART, "gateway.auth.mode"]))
+        keys = [key.replace("models.local", "models.providers.local") for key in NEEDS_RESTART]
+        self.assertEqual(sorted(listed), sorted([*keys, "gateway.auth.mode"]))
