@@ -53,7 +53,7 @@ class Repeats:
         run, digest = found
         if digest != body_digest:
             raise InvalidRequestError(OTHER_REQUEST)
-        return run if run.stopped_by is None or run.status == "finished" else None
+        return run if run.stopped_by is None else None
 
     def enter(self, key: str, run: Run, body_digest: bytes) -> None:
         """Note that a request has started a run."""

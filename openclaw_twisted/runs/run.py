@@ -33,6 +33,7 @@ class Run:
         self.started_at = 0.0
         self.turn_at: float | None = None
         self.stopped_by: GatewayError | None = None
+        self.ending = False
         self.session_id = ""
         self.work: Deferred[RunFinished] | None = None
         self._audience = 0
@@ -67,8 +68,11 @@ class Run:
         return waiter
 
     def cancel(self, reason: GatewayError | None = None) -> None:
-        """Stop the run and close its upstream connection now; an ended run stays as it is."""
-        if self._result is not None or self.stopped_by is not None:
+        """Stop the run and close its upstream connection now; one that is over, or stopped, stays as it is.
+
+        It is over as soon as its end is being stored: what is told must not differ from that.
+        """
+        if self.ending or self.stopped_by is not None or self._result is not None:
             return
         self.stopped_by = reason or CancelledRunError("The run was cancelled.")
         if self.feed.telling or self.work is None:

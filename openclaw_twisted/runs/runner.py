@@ -9,7 +9,8 @@ The flow of one run:
 6. only then the next run of the session has its turn, so that listeners hear of one after the other.
 
 A run that is cancelled or breaks off after some text is stored as interrupted; one that fails before
-any text leaves its session as it was, so that trying again does not double the question.
+any text leaves its session as it was, so that trying again does not double the question. While a run is being
+stored it is too late to stop it: it ends as what is stored.
 """
 
 from __future__ import annotations
@@ -231,11 +232,13 @@ class Runner:
             await means.books.break_off(run, run.stopped_by or CancelledRunError(CANCELLED))
             raise
         except GatewayError as error:
+            run.ending = True
             await means.books.break_off(run, error)
             raise
         except Exception:  # a defect, told by `_ended`; the store is not to take the run for a lost one
             await means.books.break_off(run, InternalError(DEFECT))
             raise
+        run.ending = True
         reply = run.reply
         message = reply.message()
         await means.books.finish(run, message)

@@ -62,7 +62,7 @@ class Joining(SynchronousTestCase):
         written.callback(None)
         self.assertEqual(run.status, "cancelled")
 
-    def test_a_run_that_somebody_stops_at_its_end_has_finished(self) -> None:
+    def test_a_run_that_somebody_would_stop_at_its_end_has_finished(self) -> None:
         self.runs.provider.add([pause := Pause(), *reply("ok")])
         run = self.runs.runner.start(run_request())
         self.repeats.enter("k", run, b"digest")
@@ -74,7 +74,7 @@ class Joining(SynchronousTestCase):
 
         run.feed.subscribe(Leaving())
         pause.go_on()
-        self.assertIsNotNone(run.stopped_by)
+        self.assertIsNone(run.stopped_by)
         self.assertIs(self.repeats.find("k", b"digest"), run)
 
     def test_what_is_forgotten_is_not_joined(self) -> None:

@@ -370,6 +370,20 @@ class Stopping(RunnerCase):
         run.cancel()
         self.assertEqual(run.status, "finished")
 
+    def test_while_its_end_is_stored_it_is_too_late(self) -> None:
+        for script, end in ((reply("ok"), "finished"), ([[TextDelta("o")], UpstreamError("no")], "failed")):
+            store = SlowStore()
+            runs = MemoryRuns(script, store=store)
+            run = runs.runner.start(run_request(key=self.KEY, timeout_seconds=60))
+            run.result().addErrback(lambda _: None)
+            run.cancel()
+            runs.clock.advance(61)
+            Deferred.fromCoroutine(runs.runner.drain(0))
+            runs.clock.advance(0)
+            self.assertEqual((run.status, run.stopped_by), ("running", None))
+            store.kept.callback(None)
+            self.assertEqual((run.status, self.record(runs, run).status), (end, end))
+
     def test_a_run_that_takes_too_long_fails(self) -> None:
         runs = MemoryRuns([Pause()])
         run = runs.runner.start(run_request(timeout_seconds=60))

@@ -175,7 +175,8 @@ class ChatMethods:
         # The last one first: none of them shall have its turn because the one before it was stopped.
         for run in reversed(runs):
             run.cancel(CancelledRunError(message, stop_reason=by))
-        return Aborted(bool(runs), tuple(run.request.run_id for run in runs))
+        stopped = tuple(run.request.run_id for run in runs if run.stopped_by is not None)
+        return Aborted(bool(stopped), stopped)
 
     def _of_session(self, key: SessionKey) -> tuple[Run, ...]:
         return tuple(run for run in self.starter.runner.active() if run.request.session_key == key)

@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from openclaw_twisted.providers.scripted import Pause
+from openclaw_twisted.providers.scripted import Pause, reply
 from openclaw_twisted.runs.run import Run
 from openclaw_twisted.testing import run_request
+from tests.runs.test_runner import SlowStore
 from tests.ws.rig import RigTestCase, directory_of, settings_of
 
 
@@ -54,6 +55,15 @@ class AbortTests(RigTestCase):
         idle = {"ok": True, "aborted": False, "runIds": []}
         self.assertEqual(self.abort(sessionKey="main"), idle)
         self.assertEqual(self.abort(sessionKey="main", runId="unknown"), idle)
+
+    def test_a_run_whose_answer_is_just_being_stored(self):
+        store = SlowStore()
+        door = self.rig(reply("Hi"), store=store)
+        self.client = door.client()
+        run = door.runs.runner.start(run_request(key="agent:main:main"))
+        self.assertEqual(self.abort(sessionKey="main"), {"ok": True, "aborted": False, "runIds": []})
+        store.kept.callback(None)
+        self.assertEqual(run.status, "finished")
 
     def test_a_run_of_another_session(self):
         run = self.start("agent:main:other")

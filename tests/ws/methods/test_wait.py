@@ -1,13 +1,29 @@
 from __future__ import annotations
 
-import gc
 from typing import Any
 
+from openclaw_twisted.boundaries import Listener
 from openclaw_twisted.errors import CancelledRunError, UpstreamError
 from openclaw_twisted.providers.scripted import Pause, reply
+from openclaw_twisted.runs.feed import Feed, Subscription
 from openclaw_twisted.testing import run_request
-from openclaw_twisted.ws.ledger import Entry
 from tests.ws.rig import RigTestCase
+
+
+class CountedFeed(Feed):
+    """Knows how many listen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listening = 0
+
+    def subscribe(self, listener: Listener) -> Subscription:
+        self.listening += 1
+        return super().subscribe(listener)
+
+    def leave(self, subscription: Subscription) -> None:
+        self.listening -= 1
+        super().leave(subscription)
 
 
 class WaitTests(RigTestCase):
@@ -49,14 +65,15 @@ class WaitTests(RigTestCase):
         self.assertEqual(run.status, "running")
 
     def test_who_waited_in_vain_hears_nothing_more(self):
-        self.start(Pause())
+        feed = self.start(Pause()).feed = CountedFeed()
         for _ in range(3):
             self.wait(timeoutMs=0)
+            self.assertEqual(feed.listening, 1)
             self.door.clock.advance(0)
+            self.assertEqual(feed.listening, 0)
         self.wait(timeoutMs=10)
         self.client.hang_up()
-        gc.collect()
-        self.assertEqual([each for each in gc.get_objects() if isinstance(each, Entry)], [])
+        self.assertEqual(feed.listening, 0)
 
     def test_a_run_that_nobody_knows_may_yet_start(self):
         self.assertEqual(self.wait(), [])
