@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from openclaw_twisted.auth.addresses import ClientAddress, TrustedProxies
 from openclaw_twisted.auth.credentials import MAX_SECRET_BYTES, Credential
 from openclaw_twisted.auth.rate_limit import FailureLimiter
-from openclaw_twisted.auth.scopes import ALL
+from openclaw_twisted.auth.scopes import ALL, grant
 from openclaw_twisted.config.settings import AuthMode, AuthSettings, Secret
 from openclaw_twisted.errors import (
     ConfigError,
@@ -26,6 +26,9 @@ from openclaw_twisted.errors import (
 __all__ = ["SHARED_SECRET", "Gate", "Identity"]
 
 SHARED_SECRET = "shared-secret"  # noqa: S105 - the name of a limiter scope
+
+SCOPES_HEADER = "x-openclaw-scopes"
+"""In which a trusted proxy says what its user may do at most; absent, that is everything."""
 
 _UNAUTHORIZED = "Unauthorized"
 
@@ -128,7 +131,7 @@ class Gate:
         if not all(_single(credential, name) for name in proxy.required_headers):
             raise UnauthorizedError(_UNAUTHORIZED)
         user = _single(credential, proxy.user_header or "")
-        identity = Identity(user)
+        identity = Identity(user, _capped(credential))
         if not user or not self.knows(identity):
             raise UnauthorizedError(_UNAUTHORIZED)
         return identity
@@ -146,6 +149,16 @@ class Gate:
                 "gateway.trustedProxies. This is said once.",
                 peer=str(client.peer),
             )
+
+
+def _capped(credential: Credential) -> frozenset[str]:
+    """Return the scopes that the proxy leaves its user: none when its header is doubled or unreadable.
+
+    https://docs.openclaw.ai/gateway/trusted-proxy-auth
+    """
+    if not credential.headers.hasHeader(SCOPES_HEADER):
+        return ALL
+    return grant(ALL, map(str.strip, _single(credential, SCOPES_HEADER).split(",")))
 
 
 def _single(credential: Credential, name: str) -> str:

@@ -32,7 +32,7 @@ ALL: frozenset[str] = frozenset(Scope)
 """What the holder of the shared secret has."""
 
 MODEL_OVERRIDE = Scope.ADMIN
-"""What a `model` parameter and the messages `/reset` and `/new` need over WebSocket, beside the method's."""
+"""What choosing a model and the messages `/reset` and `/new` need, beside what the method or route needs."""
 
 _PUBLIC = ("health", "GET /", "GET /health", "GET /healthz", "GET /ready", "GET /readyz")
 

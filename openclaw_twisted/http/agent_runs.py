@@ -13,9 +13,10 @@ from twisted.internet.threads import deferToThreadPool
 
 from openclaw_twisted.agents.directory import Directory
 from openclaw_twisted.agents.target import Target, resolve_target
+from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
 from openclaw_twisted.config.settings import GatewaySettings
-from openclaw_twisted.content import Message
-from openclaw_twisted.errors import InterruptedRunError
+from openclaw_twisted.content import Message, text_of
+from openclaw_twisted.errors import ForbiddenError, InterruptedRunError
 from openclaw_twisted.events import RunFinished
 from openclaw_twisted.http.conversation import Conversation
 from openclaw_twisted.http.endpoint import Call
@@ -108,7 +109,8 @@ class AgentRuns:
     ) -> Run:
         """Start the run that a request asks for, or join the one that the same request started before.
 
-        Raises what fetching images, `placing` and `Runner.start` raise.
+        Raises `ForbiddenError` for what the caller's scopes do not cover, and what fetching images, `placing`
+        and `Runner.start` raise.
         """
         repetition = await self.read(call, lambda: repetition_of(call, target))
         run = self._joined(repetition) or await self._recalled(repetition)
@@ -122,7 +124,9 @@ class AgentRuns:
             if run is None:
                 if place.before or messages is not conversation.messages:
                     conversation = replace(conversation, messages=(*place.before, *messages))
-                run = self._runner.start(self._request(target, conversation, place, repetition))
+                request = self._request(target, conversation, place, repetition)
+                self._check_scopes(call, request)
+                run = self._runner.start(request)
                 if repetition is not None:
                     self._repeats.enter(repetition.key, run, repetition.digest)
         return run
@@ -174,6 +178,14 @@ class AgentRuns:
         if repetition.explicit and isinstance(error, InterruptedRunError):
             raise error
         return None
+
+    def _check_scopes(self, call: Call, request: RunRequest) -> None:
+        """Refuse who may not choose the model or start a session afresh, as the WebSocket door does."""
+        if allows(call.scopes, MODEL_OVERRIDE):
+            return
+        asked = [text_of(message) for message in request.messages[-1:] if message.role == "user"]
+        if request.model_chosen or any(map(self._runner.begins_anew, asked)):
+            raise ForbiddenError(f"missing scope: {MODEL_OVERRIDE}")
 
     def _request(
         self, target: Target, conversation: Conversation, place: Place, repetition: Repetition | None

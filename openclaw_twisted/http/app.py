@@ -100,6 +100,7 @@ class Application:
                 request=request,
                 body=request.content.read(),
                 caller=admitted.identity.name,
+                scopes=admitted.identity.scopes,
                 arguments=arguments,
             )
             await answer(route.endpoint, call)

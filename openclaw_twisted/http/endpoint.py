@@ -87,11 +87,12 @@ class ErrorAnswer(msgspec.Struct):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as an endpoint sees it: the body is whole, the caller is known by name."""
+    """One request as an endpoint sees it: the body is whole, the caller is known by name and scopes."""
 
     request: Request
     body: bytes
     caller: str
+    scopes: frozenset[str]
     arguments: Mapping[str, str] = {}
 
     def header(self, name: str) -> str | None:

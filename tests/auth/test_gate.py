@@ -199,6 +199,26 @@ class TrustedProxyTests(GateTestCase):
         self.refused(self.door(), "10.0.0.1", x_forwarded_user="a\x01b", x_forwarded_proto="https")
         self.refused(self.door(), "10.0.0.1", x_forwarded_user="nick")
 
+    def test_the_proxy_may_leave_its_user_some_scopes_only(self):
+        fields = {"x_forwarded_user": "nick", "x_forwarded_proto": "https"}
+        for told, scopes in {
+            "operator.read": {"operator.read"},
+            " operator.write , operator.approvals,": {"operator.write", "operator.approvals"},
+            "operator.admin": {"operator.admin"},
+            "operator.talk.secrets": set(),
+            "": set(),
+            "operator.read\x01": set(),
+        }.items():
+            user = self.knock(self.door(), "10.0.0.1", x_openclaw_scopes=told, **fields)
+            self.assertEqual(user, Identity("nick", frozenset(scopes)))
+        self.assertEqual(self.knock(self.door(), "10.0.0.1", **fields).scopes, ALL)
+
+    def test_doubled_scopes_are_none(self):
+        headers = Headers({b"x-forwarded-user": [b"nick"], b"x-forwarded-proto": [b"https"]})
+        headers.setRawHeaders(b"x-openclaw-scopes", [b"operator.admin", b"operator.read"])
+        client = client_address("10.0.0.1", headers, self.trusted)
+        self.assertEqual(self.door().check(from_headers(headers), client).scopes, frozenset())
+
     def test_a_doubled_user_header_is_nobody(self):
         headers = Headers({b"x-forwarded-user": [b"evil", b"nick"], b"x-forwarded-proto": [b"https"]})
         client = client_address("10.0.0.1", headers, self.trusted)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Request, Site
 
 from openclaw_twisted.auth.gate import Identity
+from openclaw_twisted.auth.scopes import ALL
 from openclaw_twisted.http.app import Application, Route
 from openclaw_twisted.http.endpoint import Call, Endpoint, Reply, at_first_use
 from openclaw_twisted.testing import real_reactor
@@ -106,7 +107,7 @@ class AtFirstUse(SynchronousTestCase):
         endpoint = at_first_use(make)
         self.assertEqual(made, [])
         for body in (b"one", b"two"):
-            call = Call(request=cast("Request", None), body=body, caller="somebody")
+            call = Call(request=cast("Request", None), body=body, caller="somebody", scopes=ALL)
             answering: Any = endpoint(call)
             reply: Reply = self.successResultOf(Deferred.fromCoroutine(answering))
             self.assertEqual(reply.body, body)

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.web.test.requesthelper import DummyRequest
 
+from openclaw_twisted.auth.scopes import ALL
 from openclaw_twisted.config.settings import ChatCompletionsSettings
 from openclaw_twisted.errors import InvalidRequestError
 from openclaw_twisted.http.agent_runs import LARGE_BODY_BYTES, AgentRuns
@@ -37,7 +38,7 @@ class LargeBodies(DoorCase):
         )
         request: Any = DummyRequest([b""])
         for size, apart in ((LARGE_BODY_BYTES, False), (LARGE_BODY_BYTES + 1, True)):
-            call = Call(request=request, body=bytes(size), caller="test")
+            call = Call(request=request, body=bytes(size), caller="test", scopes=ALL)
             self.assertEqual(await runs.read(call, threading.get_ident) != threading.get_ident(), apart)
             with self.assertRaises(InvalidRequestError):
                 await runs.read(call, refuse)

@@ -68,6 +68,22 @@ class Login(DoorCase):
         self.assertEqual((await self.models(authorization="Bearer wrong", origin=origin)).status, 429)
         self.assertEqual((await self.models()).status, 200)
 
+    async def test_users_of_a_proxy_that_limits_them(self) -> None:
+        proxy = {"userHeader": "x-user", "allowLoopback": True}
+        auth = {"mode": "trusted-proxy", "trustedProxy": proxy}
+        self.open(reply("ok"), settings={"gateway": {"auth": auth, "trustedProxies": ["127.0.0.1"]}})
+        ann = {"authorization": "", "x-user": "ann"}
+        reads, writes = (ann | {"x-openclaw-scopes": f"operator.{may}"} for may in ("read", "write"))
+        self.assertEqual((await self.ask("GET", "/v1/models", headers=reads)).status, 200)
+        anew = [{"role": "user", "content": "/new and hi"}]
+        for refused in (
+            await self.chat(reads),
+            await self.chat(writes | {"x-openclaw-model": "scripted/m"}),
+            await self.chat(writes, user="ann", messages=anew),
+        ):
+            self.assertEqual((refused.status, refused.error["code"]), (403, "forbidden"), refused.text)
+        self.assertEqual((await self.chat(writes)).status, 200)
+
     async def test_forwarding_headers_of_strangers_change_nothing(self) -> None:
         self.open(settings=STRICT)
         for at in range(3):

@@ -215,6 +215,10 @@ class TrustedProxyTests(ConnectTestCase):
     def test_without_its_header_nobody_comes_in(self):
         self.assertEqual(self.refused(auth=None).kind, "AUTH_UNAUTHORIZED")
 
+    def test_nobody_gets_more_scopes_than_the_proxy_says(self):
+        self.headers = {"x-user": "ann", "x-openclaw-scopes": "operator.write"}
+        self.assertEqual(self.client(auth=None).scopes, {"operator.read", "operator.write"})
+
 
 class DeviceTestCase(ConnectTestCase):
     def setUp(self):
