@@ -1,23 +1,48 @@
-"""Twisted's epoll reactor, without what it does at each event for loggers that nobody uses here."""
+"""Twisted's epoll reactor, without what a turn of its loop takes and nobody here has a use for."""
 
 from __future__ import annotations
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionFdescWentAway
+from twisted.logger import Logger
 from twisted.python import log
 
 __all__ = ["GatewayReactor"]
 
+LONGEST_WAIT_SECONDS = 3600.0
+
 _WENT_AWAY = ConnectionFdescWentAway("the descriptor was closed by somebody else")
+
+_log = Logger()
 
 
 class GatewayReactor(EPollReactor):
-    """Lets a descriptor that has something to read, and nothing else, do so at once.
+    """Turns its loop, and lets a descriptor that has something to read do so, with 18 calls fewer of 77.
 
-    Twisted surrounds that with the context that names the connection in messages of `twisted.python.log`, in
-    13 of the 77 calls of a chunk that comes alone. `twisted.logger`, which is used here, has no such context.
-    Whatever else happens to a descriptor is left to Twisted.
+    Those are the calls of a chunk that comes alone. 13 surround its reading with the context that names the
+    connection in messages of `twisted.python.log`; `twisted.logger`, which is used here, has no such context.
+    5 guard each turn of the loop anew and look for new timed calls a second time. Whatever else happens to a
+    descriptor, and all that is due, is left to Twisted.
     """
+
+    def mainLoop(self) -> None:  # noqa: N802 - Twisted's name
+        """Serve until the reactor stops; what a turn raises is logged, and the next one follows."""
+        while self._started:
+            try:
+                while self._started:
+                    self.runUntilCurrent()
+                    wait = self.timeout()
+                    self.doIteration(self.running and wait)
+            except BaseException:  # noqa: BLE001 - as Twisted's does
+                _log.failure("Unexpected error in main loop.")
+        _log.info("Main loop terminated.")
+
+    def timeout(self) -> float | None:
+        """Return how many seconds there are until something is due; None when nothing ever is."""
+        if self._newTimedCalls or not self._pendingTimedCalls:
+            return super().timeout()
+        wait = self._pendingTimedCalls[0].time - self.seconds()
+        return wait if 0 < wait < LONGEST_WAIT_SECONDS else super().timeout()
 
     def doPoll(self, timeout: float | None) -> None:  # noqa: N802 - Twisted's name
         """Wait for `timeout` seconds at most, or for good, and serve all that have something to do."""

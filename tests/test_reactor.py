@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.test import (
+    test_core,
     test_fdset,
     test_process,
     test_tcp,
@@ -78,6 +79,7 @@ def without(test: str, builder: Any) -> Any:
 PROCESSES = without("test_changeUID", test_process.ProcessTestsBuilderBase)
 
 BUILDERS: list[Any] = [
+    test_core.SystemEventTestsBuilder,
     # Twisted skips it for its own epoll reactor, by the name: epoll does not tell of replaced descriptors.
     without("test_lostFileDescriptor", test_fdset.ReactorFDSetTestsBuilder),
     type("ProcessTests", (PROCESSES,), dict(vars(test_process.ProcessTestsBuilder))),
