@@ -63,6 +63,7 @@ class Gate:
         self.mode: AuthMode = settings.resolved_mode
         self._limiter = limiter
         self._proxy = settings.trusted_proxy
+        self._trusted = trusted_proxies
         self._observe = observe
         self._told_unattributed = False
         self._digest = b""
@@ -78,10 +79,12 @@ class Gate:
         """The SHA-256 of the secret, empty in modes that have none."""
         return self._digest
 
-    def knows(self, identity: Identity) -> bool:
-        """Tell whether somebody whom a gate of this mode has let in may stay; secrets are not looked at."""
-        users = self._proxy.allow_users
-        return self.mode != "trusted-proxy" or not users or identity.name in users
+    @property
+    def believes(self) -> object:
+        """What another gate of mode `trusted-proxy` has to agree in, to know whom this one has let in."""
+        if self.mode != "trusted-proxy" or self._trusted is None:
+            return None
+        return (self._proxy, self._trusted.networks)
 
     def check(
         self, credential: Credential, client: ClientAddress, limiter_scope: str = SHARED_SECRET
@@ -131,10 +134,9 @@ class Gate:
         if not all(_single(credential, name) for name in proxy.required_headers):
             raise UnauthorizedError(_UNAUTHORIZED)
         user = _single(credential, proxy.user_header or "")
-        identity = Identity(user, _capped(credential))
-        if not user or not self.knows(identity):
+        if not user or (proxy.allow_users and user not in proxy.allow_users):
             raise UnauthorizedError(_UNAUTHORIZED)
-        return identity
+        return Identity(user, _capped(credential))
 
     def _offers(self, credential: Credential) -> bool:
         if self.mode == "trusted-proxy":

@@ -97,8 +97,11 @@ class WebSocketDoor:
         self.take(behind, rules)
 
     def take(self, behind: Behind, rules: Doorkeeping) -> None:
-        """Serve what is behind, by these rules, from now on; clients whom these still know stay in."""
-        self._upgrade.rules = rules
+        """Serve what is behind, by these rules, from now on; clients who are in stay in.
+
+        Where others are believed about who is there, everybody has to come in again.
+        """
+        before, self._upgrade.rules = self._upgrade.rules.gate, rules
         self._reception = Reception(
             desk=Desk(gate=rules.gate, tokens=self._tokens, now=behind.now),
             clock=self._clock,
@@ -117,8 +120,9 @@ class WebSocketDoor:
         self._behind = behind
         if "_dispatcher" in vars(self):
             self._dispatcher.take(self._every_method())
-        gate = rules.gate
-        self.close_where(lambda client: not gate.knows(client.identity), AUTH_CHANGED_CLOSE, "auth changed")
+        if rules.gate.believes != before.believes:
+            for connection in tuple(self._connections):
+                connection.close(AUTH_CHANGED_CLOSE, "auth changed")
 
     @property
     def resource(self) -> IResource:

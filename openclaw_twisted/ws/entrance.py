@@ -39,7 +39,7 @@ class WebSocketEntrance:
         self.take(behind, rules)
 
     def take(self, behind: Behind, rules: Doorkeeping) -> None:
-        """Serve what is behind, by these rules, from now on; clients whom these still know stay in."""
+        """Serve what is behind, by these rules, from now on; see `WebSocketDoor.take`."""
         self._behind, self._rules = behind, rules
         if self._door is not None:
             self._door.take(behind, rules)
