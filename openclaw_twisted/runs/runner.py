@@ -214,7 +214,7 @@ class Runner:
         raise refusals[0]
 
     def _stop_all(self) -> None:
-        for run in self.active():
+        for run in reversed(self.active()):  # or those that wait would get their turn one by one
             run.cancel(ShuttingDownError("The gateway is shutting down.", retry_after_seconds=5))
 
     async def _work(self, run: Run, means: _Means, turn: Turn) -> RunFinished:

@@ -439,6 +439,14 @@ class Draining(RunnerCase):
         self.assertEqual(run.status, "finished")
         self.assertEqual(runs.clock.getDelayedCalls(), [])
 
+    def test_who_still_waits_then_is_not_started(self) -> None:
+        runs = MemoryRuns([Pause()], [Pause()])
+        waiting = [runs.runner.start(run_request(key="chat")) for _ in range(2)]
+        Deferred.fromCoroutine(runs.runner.drain(30))
+        runs.clock.advance(30)
+        self.assertEqual([run.status for run in waiting], ["failed", "failed"])
+        self.assertEqual(len(runs.provider.requests), 1)
+
     def test_who_does_not_finish_in_time_is_stopped(self) -> None:
         runs = MemoryRuns([Pause()], [Pause()])
         running = [runs.runner.start(run_request()) for _ in range(2)]
