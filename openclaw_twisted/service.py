@@ -342,7 +342,8 @@ class Gateway(Service):
         self.metrics.name_agents(wiring.directory.ids)
         self.metrics.watch_keys(wiring.remote.providers, wiring.remote.standing)
         if self._journal is not None:
-            self._journal.reconfigure(settings.logging, secrets_in(settings))
+            own = [wiring.token.token] if wiring.token else []
+            self._journal.reconfigure(settings.logging, secrets_in([settings, *own]))
 
     def _make_doors(self, state_dir: Path) -> tuple[WebSocketEntrance, GatewaySite]:
         behind, rules = self._wiring.behind_websockets(self.runner)

@@ -8,8 +8,9 @@ and costs ten times as much as `str.format_map`, which all formats of ours can d
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,9 +27,9 @@ MIN_SECRET_CHARACTERS = 8
 Style = Callable[[LogEvent, str], str]
 """Turns an event and its text into what is written, line end included."""
 
-_CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai)[-_][\w-]{8,})")
+_CREDENTIAL = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|ocd)[-_][\w-]{8,})")
 # One of these is in every text that the expression finds something in, but in few others.
-_SIGNS = ("bearer", "k-", "k_", "xai-", "xai_")
+_SIGNS = ("bearer", "k-", "k_", "xai-", "xai_", "ocd-", "ocd_")
 _WORDS: Mapping[object, str] = {
     LogLevel.debug: "debug",
     LogLevel.info: "info",
@@ -57,9 +58,8 @@ def text_of(event: LogEvent) -> str:
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """Return what takes credentials out of a text: `secrets`, and whatever looks like one."""
-    known = sorted(
-        {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS}, key=len, reverse=True
-    )
+    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_CHARACTERS}
+    known = sorted(forms, key=len, reverse=True)
     found = re.compile("|".join(map(re.escape, known))) if known else None
 
     def redact(text: str) -> str:
@@ -72,6 +72,13 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
         return _CREDENTIAL.sub("***", text)
 
     return redact
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield what a secret looks like in a line, and in JSON."""
+    for line in secret.splitlines():
+        yield line
+        yield json.dumps(line, ensure_ascii=False)[1:-1]
 
 
 def _holds_one(pieces: Iterable[str], text: str) -> bool:

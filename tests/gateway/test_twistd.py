@@ -26,6 +26,8 @@ from openclaw_twisted.listening import address_of
 from openclaw_twisted.service import EXIT_CONFIG, EXIT_PORT, EXIT_STORAGE
 from openclaw_twisted.testing import FakeUpstream, UpstreamCall, chunk, real_reactor, stream_of
 from tests.gateway.process import TOKEN, GatewayProcess, configuration, free_port
+from tests.ws.rig import connect_params
+from tests.ws.socket_client import connect_client
 
 NO_READER = "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1)"
 NO_OUTPUT = "import sys; sys.stdout = sys.__stdout__ = None"
@@ -94,7 +96,15 @@ class Living(ProcessCase):
         result = await deferToThread(subprocess.run, ["sh", "-c", line], capture_output=True, check=True)
         self.assertEqual(json.loads(result.stdout)["choices"][0]["message"]["content"], "ok")
         token = (gateway.state_dir / "credentials" / "gateway-token").read_text().strip()
-        self.assertNotIn(token, printed + gateway.errors)
+        client = await connect_client(self.config["gateway"]["port"])
+        await client.heard.get()
+        confused = {"id": token, "version": "1", "platform": "linux", "mode": "cli"}
+        connecting = connect_params(auth={"token": token}, client=confused)
+        self.assertTrue((await client.ask("1", "connect", **connecting))["ok"])
+        client.sendClose()
+        await client.closed
+        self.assertIn("*** 1 logged in", gateway.output)
+        self.assertNotIn(token, printed + gateway.output + gateway.errors)
 
     async def test_a_user_without_a_home(self) -> None:
         gateway = self.start(prelude=NO_HOME)

@@ -23,7 +23,22 @@ from openclaw_twisted.logs.lines import (
 
 # What credentials are made of, in either case and in letters beyond ASCII that have one of these as a case.
 PIECES = (
-    *("Bearer", "BEARER", "bearer", "sk", "PK", "rk", "gsk", "xai", "XAI", "s\u212a", "xa\u0131", "-", "_"),
+    *(
+        "Bearer",
+        "BEARER",
+        "bearer",
+        "sk",
+        "PK",
+        "rk",
+        "gsk",
+        "xai",
+        "XAI",
+        "OCD",
+        "s\u212a",
+        "xa\u0131",
+        "-",
+        "_",
+    ),
     *(" ", "\t", "0123456789", "abcdefgh", "\xe9", "."),
 )
 
@@ -110,6 +125,7 @@ class Redaction(SynchronousTestCase):
         redact = redactor([])
         for text in (
             *("Bearer abc.def", "bearer abc", "sk-proj-0123456789abcdef", "gsk_0123456789", "XAI-0123456789"),
+            "ocd_0123456789",  # a device's token
             *("s\u212a-0123456789", "xa\u0131_0123456789"),
         ):
             self.assertEqual(redact(f"with {text} in it"), "with *** in it")

@@ -88,6 +88,16 @@ class Journals(SynchronousTestCase):
         self.assertNotIn("hush-hush", everything)
         self.assertEqual(everything.count("with base 10: '***'"), 2)
 
+    def test_secrets_that_json_writes_in_its_own_way(self) -> None:
+        log = self.journal(console_style="json")
+        self.subject.reconfigure(
+            replace(LoggingSettings(), console_style="json"),
+            secrets=['pass"word\\1', "first line\nlast line"],
+        )
+        log.info("{secret} and {lines}", secret='pass"word\\1', lines="first line\nlast line")
+        self.assertEqual(self.filed(), ["*** and ***\\x0a***"])
+        self.assertNotIn("word", self.console.getvalue())
+
     def test_a_terminal_that_is_gone(self) -> None:
         log = self.journal()
         self.console.close()
