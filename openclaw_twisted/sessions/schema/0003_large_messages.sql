@@ -12,5 +12,7 @@ CREATE TABLE messages_by_row (
 );
 
 INSERT INTO messages_by_row SELECT session_key, seq, run_id, at, interrupted, body FROM messages;
+-- To drop a table SQLite keeps in memory what it overwrites, to delete all of its rows it does not.
+DELETE FROM messages;
 DROP TABLE messages;
 ALTER TABLE messages_by_row RENAME TO messages;
