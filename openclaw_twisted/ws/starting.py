@@ -87,6 +87,10 @@ class Starter:
             row = None
         return str(key) if row is None else row.session_id
 
+    def check(self, asked: Asked) -> None:
+        """Raise at once what keeps every model from answering, as `start` would."""
+        self.runner.check(_models(asked.agent, asked.model))
+
     def start(self, asked: Asked, ledger: Ledger) -> Entry:
         """Start a run and enter it; raises what `Runner.start` raises, `InvalidRequestError`.
 

@@ -137,6 +137,7 @@ class ChatMethods:
         )
         self._check(params)
         if params.queue_mode == "interrupt":
+            self.starter.check(asked)  # or what runs would be stopped for nothing
             self._stop(self._of_session(key), "The run was stopped by another message.")
         call.hold()
         entry = self.starter.start(asked, self.ledger)

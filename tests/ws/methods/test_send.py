@@ -5,7 +5,9 @@ from typing import Any
 
 from openclaw_twisted.content import ImagePart, TextPart
 from openclaw_twisted.errors import UpstreamError
+from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.scripted import Pause, reply
+from openclaw_twisted.runs.runner import Abilities
 from openclaw_twisted.testing import run_request
 from openclaw_twisted.ws.attachments import MAX_IMAGE_BYTES
 from tests.ws.rig import MemoryClient, RigTestCase
@@ -68,6 +70,18 @@ class SendTests(SendCase):
         self.send("c", queueMode="interrupt")
         ends = [(p["runId"], p["state"]) for p in self.client.heard("chat") if p["state"] != "delta"]
         self.assertEqual(ends, [("b", "aborted"), ("a", "aborted"), ("c", "final")])
+
+    def test_an_interruption_that_nobody_could_answer_stops_nothing(self):
+        self.script([Pause()])
+        self.send("a")
+        runs = self.door.runs
+
+        async def prompt(_agent_id: str) -> str:
+            return ""
+
+        runs.runner.take(Abilities(provider=Catalog({}), prompt=prompt, store=runs.store, bus=runs.bus))
+        self.assertIn("No provider", self.send("b", queueMode="interrupt")["message"])
+        self.assertEqual(self.asked().run_id, "a")
 
     def test_what_the_pipeline_is_asked_to_do(self):
         self.script([Pause()], [Pause()])
