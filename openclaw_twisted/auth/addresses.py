@@ -66,7 +66,8 @@ class ClientAddress(msgspec.Struct, frozen=True):
     `peer` is the socket's end, `ip` the client as a trusted proxy tells it (the peer itself without one).
     `local` is true for a program on this machine that speaks to us directly and is no browser. `proxied`
     is true when the peer is a trusted proxy, `unattributed` when a peer that is none sent forwarding
-    headers, which were ignored.
+    headers, which were ignored. `nameless` is true for whoever comes through a proxy of this machine, or a
+    trusted one, that does not tell who it is: `ip` is a proxy's then.
     """
 
     ip: IPAddress
@@ -74,13 +75,19 @@ class ClientAddress(msgspec.Struct, frozen=True):
     local: bool = False
     proxied: bool = False
     unattributed: bool = False
+    nameless: bool = False
 
     @property
     def network(self) -> str:
-        """What failures are counted by: the IPv4 address, or the /64 that an IPv6 host may roam in."""
+        """What failures are counted by: the IPv4 address, or the /64 that an IPv6 host may roam in.
+
+        Those behind a proxy are counted apart from the programs on its machine, whom they could lock out.
+        """
         if isinstance(self.ip, ipaddress.IPv4Address):
-            return str(self.ip)
-        return f"{ipaddress.IPv6Address(int(self.ip) >> 64 << 64)}/64"
+            network = str(self.ip)
+        else:
+            network = f"{ipaddress.IPv6Address(int(self.ip) >> 64 << 64)}/64"
+        return f"whoever is behind {network}" if self.nameless else network
 
 
 class TrustedProxies:
@@ -114,9 +121,10 @@ def client_address(peer: str, headers: Headers, trusted: TrustedProxies) -> Clie
     given = dict(headers.getAllRawHeaders())
     forwarded = not _FORWARDING.isdisjoint(given)
     if trusted.networks and ip in trusted:
-        return ClientAddress(_behind(ip, headers, trusted), ip, proxied=True)
+        client = _behind(ip, headers, trusted)
+        return ClientAddress(client, ip, proxied=True, nameless=forwarded and client in trusted)
     local = on_this_machine and not forwarded and _BROWSER.isdisjoint(given)
-    return ClientAddress(ip, ip, local=local, unattributed=forwarded)
+    return ClientAddress(ip, ip, local=local, unattributed=forwarded, nameless=forwarded and on_this_machine)
 
 
 def _behind(proxy: IPAddress, headers: Headers, trusted: TrustedProxies) -> IPAddress:

@@ -110,6 +110,23 @@ class ClientAddressTests(SynchronousTestCase):
         self.assertEqual(network("2001:db8:1:2::3"), network("2001:db8:1:2:ffff::1"))
         self.assertNotEqual(network("2001:db8:1:2::3"), network("2001:db8:1:3::3"))
 
+    def test_who_hides_behind_a_proxy_is_counted_apart_from_its_machine(self):
+        def network(peer: str, **fields: str) -> str:
+            return client_address(peer, headers(**fields), PROXIES).network
+
+        self.assertEqual(network("127.0.0.2"), "127.0.0.2")
+        for fields in (
+            {"x_forwarded_for": "203.0.113.9", "forwarded": "for=6.6.6.6"},
+            {"x_forwarded_for": "unknown"},
+            {"x_forwarded_for": "127.0.0.2"},
+            {"x_forwarded_proto": "https"},
+        ):
+            self.assertEqual(network("127.0.0.2", **fields), "whoever is behind 127.0.0.2")
+        self.assertEqual(network("127.0.0.1", x_forwarded_for="6.6.6.6"), "whoever is behind 127.0.0.1")
+        self.assertEqual(network("::1", x_forwarded_for="6.6.6.6"), "whoever is behind ::/64")
+        for peer in ("127.0.0.2", "203.0.113.9"):
+            self.assertEqual(network(peer, x_forwarded_for="203.0.113.9"), "203.0.113.9")
+
     def test_proxies_that_are_no_network_are_all_named(self):
         error = self.assertRaises(ConfigError, TrustedProxies, ["10.0.0.1", "proxy", "10.0.0.0/99"])
         paths = [problem.path for problem in error.problems]

@@ -84,6 +84,14 @@ class Login(DoorCase):
             self.assertEqual((refused.status, refused.error["code"]), (403, "forbidden"), refused.text)
         self.assertEqual((await self.chat(writes)).status, 200)
 
+    async def test_a_stranger_behind_a_proxy_does_not_lock_its_machine_out(self) -> None:
+        self.open(settings={"gateway": {**STRICT["gateway"], "trustedProxies": ["127.0.0.1"]}})
+        forged = {"x_forwarded_for": "203.0.113.9", "forwarded": "for=127.0.0.1"}
+        for _ in range(3):
+            self.assertEqual((await self.models(authorization="Bearer wrong", **forged)).status, 401)
+        self.assertEqual((await self.models(**forged)).status, 429)
+        self.assertEqual((await self.models()).status, 200)
+
     async def test_forwarding_headers_of_strangers_change_nothing(self) -> None:
         self.open(settings=STRICT)
         for at in range(3):
