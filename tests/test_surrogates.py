@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.surrogates import without_halves
+from openclaw_twisted.surrogates import Halves, without_halves
 
 FOX = "\\ud83e\\udd8a"
 
@@ -43,3 +43,17 @@ class WithoutHalvesTests(SynchronousTestCase):
         written = json.dumps(text)
         told = msgspec.json.decode(without_halves(written.encode()) or written.encode())
         self.assertEqual(told, re.sub("[\ud800-\udfff]", "\ufffd", json.loads(written)))
+
+
+class HalvesTests(SynchronousTestCase):
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(st.text(st.sampled_from('🦊é"\\n'), max_size=8), st.integers(1, 3))
+    def test_wherever_a_text_is_cut_it_is_whole_again(self, text: str, units: int) -> None:
+        halves = Halves()
+        utf16 = text.encode("utf-16-le")
+        told = ""
+        for at in range(0, len(utf16), 2 * units):
+            piece = utf16[at : at + 2 * units].decode("utf-16-le", "surrogatepass")
+            written = json.dumps({"text": piece}).encode()
+            told += msgspec.json.decode(halves.join(written) or written)["text"]
+        self.assertEqual(told, text)

@@ -22,7 +22,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, Tex
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted
 from openclaw_twisted.sse import Decoder, EventTooLargeError
-from openclaw_twisted.surrogates import without_halves
+from openclaw_twisted.surrogates import Halves
 
 __all__ = ["MessageReader"]
 
@@ -113,6 +113,7 @@ class MessageReader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._decoder = Decoder()
+        self._halves = Halves()
         self._counts = _Counts()
         self._counted = False
         self._open: dict[int, _Call] = {}
@@ -148,7 +149,7 @@ class MessageReader:
         try:
             event = _decode_event(payload)
         except UNREADABLE as error:
-            whole = without_halves(payload)
+            whole = self._halves.join(payload)
             if whole is None:
                 raise UpstreamError(f"{self._name} sent something that is no event of a message.") from error
             self._take(whole, events)

@@ -23,7 +23,7 @@ from openclaw_twisted.events import Finished, ProviderEvent, ReasoningDelta, Tex
 from openclaw_twisted.providers.refusals import UNREADABLE, refusal
 from openclaw_twisted.providers.streamed import Reader, counted
 from openclaw_twisted.sse import Decoder, EventTooLargeError
-from openclaw_twisted.surrogates import without_halves
+from openclaw_twisted.surrogates import Halves
 
 __all__ = ["StreamReader"]
 
@@ -125,6 +125,7 @@ class StreamReader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._decoder = Decoder()
+        self._halves = Halves()
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
         self._ids: list[str | None] = []
@@ -167,7 +168,7 @@ class StreamReader:
         try:
             chunk = _decode_chunk(payload)
         except UNREADABLE as error:
-            whole = without_halves(payload)
+            whole = self._halves.join(payload)
             if whole is None:
                 raise UpstreamError(f"{self._name} sent something that is no completion chunk.") from error
             self._take(whole, events)

@@ -107,15 +107,18 @@ class ReadingTests(SynchronousTestCase):
         ):
             self.assert_broken(encode(payload), "no completion chunk")
 
-    def test_half_an_emoji(self) -> None:
-        for reader, wire in (
-            (StreamReader, b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}'),
-            (
-                MessageReader,
-                b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"a\\ud83d"}}',
-            ),
-        ):
-            self.assertEqual(reader("mock").feed(encode(wire)), [TextDelta("a\ufffd")])
+    def test_an_emoji_in_two_halves(self) -> None:
+        openai = '{"choices":[{"delta":{"content":"%s"}}]}'
+        anthropic = '{"type":"content_block_delta","delta":{"type":"text_delta","text":"%s"}}'
+        for reader, wire in ((StreamReader, openai), (MessageReader, anthropic)):
+            for pieces, text in (
+                (("a\\ud83e", "\\udd8ab"), "a🦊b"),
+                (("\\ud83e", "", "\\udd8a\\ud83e", "\\udd8a"), "🦊🦊"),
+                (("a\\ud83e",), "a"),
+                (("\\ud83ea", "b\\udd8a", "\\udd8a"), "\ufffdab\ufffd\ufffd"),
+            ):
+                events = reader("mock").feed(b"".join(encode((wire % piece).encode()) for piece in pieces))
+                self.assertEqual(text_of(events), text)
 
     def test_an_end_before_the_finish(self) -> None:
         half = chunk({"content": "half"})
