@@ -24,7 +24,7 @@ from openclaw_twisted.testing import MemoryRuns
 from openclaw_twisted.ws.behind import Behind
 from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect_params import ConnectParams
-from openclaw_twisted.ws.event_payloads import EVENTS, EventKind
+from openclaw_twisted.ws.event_payloads import EVENTS, EventKind, HealthBrief
 from openclaw_twisted.ws.families import every_method
 from openclaw_twisted.ws.hello import HelloOk
 from openclaw_twisted.ws.ledger import new_ledgers
@@ -64,10 +64,10 @@ def methods() -> tuple[Method[Any], ...]:
     runner, nowhere = MemoryRuns(clock=clock).runner, Path("/nonexistent")
     directory = Directory(loaded.settings.agents, state_dir=nowhere, home=nowhere)
     presence = Presence(host="", version="", now=clock.seconds)
-    pulse = Pulse(
-        clock, Broadcast(clock, runner, clock.seconds), presence, now=clock.seconds, tick_seconds=30
-    )
     behind = Behind(runner=runner, directory=directory, loaded=loaded, now=clock.seconds)
+    health = HealthBrief(ok=True, ts=0)
+    broadcast = Broadcast(clock, runner, behind.now)
+    pulse = Pulse(clock, broadcast, presence, health=lambda: health, tick_seconds=30)
     ledgers = new_ledgers(clock, loaded.settings.gateway.limits)
     return every_method(clock, behind, ledgers, presence, pulse)
 

@@ -122,6 +122,7 @@ class Wiring:
             loaded=self.loaded,
             now=time.time,
             dropped=self._lasting.metrics.connection_dropped,
+            is_well=lambda: not self._lasting.failing(),
         )
         return behind, dataclasses.replace(self.rules, origins=origins)
 

@@ -68,7 +68,7 @@ def health(access: Access) -> None:
     if access.as_json:
         click.echo(payload)
     if not found.ok:
-        raise CommandError("The gateway is not well. `openclaw-gateway status` and its log tell more.")
+        raise CommandError("The gateway is not well: it cannot answer requests now. Its log tells why.")
     if not access.as_json:
         agents = ", ".join(agent.agent_id for agent in found.agents)
         channels = ", ".join(found.channels)

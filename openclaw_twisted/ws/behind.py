@@ -21,7 +21,8 @@ __all__ = ["Behind"]
 class Behind:
     """What is behind the door: who runs agents, who there is, and what was configured.
 
-    `now` gives seconds since the epoch, `dropped` hears why a connection was not kept.
+    `now` gives seconds since the epoch, `dropped` hears why a connection was not kept, `is_well` tells
+    whether requests can be answered.
     """
 
     runner: Runner
@@ -29,6 +30,7 @@ class Behind:
     loaded: Loaded
     now: Callable[[], float]
     dropped: Callable[[str], object] = lambda _reason: None
+    is_well: Callable[[], bool] = lambda: True
 
     @property
     def shown(self) -> Shown:

@@ -21,7 +21,7 @@ from openclaw_twisted.ws.broadcast import Broadcast
 from openclaw_twisted.ws.connect import Client, Desk, Visitor
 from openclaw_twisted.ws.dispatch import Dispatcher, Exchange
 from openclaw_twisted.ws.event import Event
-from openclaw_twisted.ws.event_payloads import Shutdown
+from openclaw_twisted.ws.event_payloads import HealthBrief, Shutdown
 from openclaw_twisted.ws.handshake import Handshake, Receiver, Reception, new_handshake
 from openclaw_twisted.ws.hello import Greeting, HelloOk
 from openclaw_twisted.ws.ledger import new_ledgers
@@ -82,7 +82,7 @@ class WebSocketDoor:
             clock,
             self._broadcast,
             self._presence,
-            now=behind.now,
+            health=self._health,
             tick_seconds=limits.tick_seconds,
         )
         lobby = Lobby(
@@ -224,6 +224,10 @@ class WebSocketDoor:
         self._pulse.join(client)
         hello = self._greeting.to(client, self._dispatcher.names, self._pulse.state())
         return hello, Exchange(self._dispatcher, client, connection.send, connection.hold)
+
+    def _health(self) -> HealthBrief:
+        behind = self._behind
+        return HealthBrief(ok=behind.is_well(), ts=int(behind.now() * 1000))
 
     def _dropped(self, connection: Connection, reason: str) -> None:
         self._behind.dropped(reason)

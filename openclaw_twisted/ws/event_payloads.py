@@ -26,9 +26,9 @@ class Challenge(Struct, frozen=True, kw_only=True):
 
 
 class HealthBrief(Struct, frozen=True, kw_only=True):
-    """The gateway answers; `ts` is in ms since the epoch."""
+    """Whether the gateway can answer requests; `ts` is in ms since the epoch."""
 
-    ok: bool = True
+    ok: bool
     ts: int
 
 

@@ -37,7 +37,7 @@ class State(Struct, frozen=True, kw_only=True):
 
 
 class Pulse:
-    """The timers, and the counts of what they tell; `now` gives seconds since the epoch."""
+    """The timers, and the counts of what they tell; `health` says how the gateway is now."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Pulse:
         broadcast: Broadcast,
         presence: Presence,
         *,
-        now: Callable[[], float],
+        health: Callable[[], HealthBrief],
         tick_seconds: float,
     ) -> None:
         self._clock = clock
-        self._now = now
+        self._brief = health
         self._broadcast = broadcast
         self._presence = presence
         self._tick_seconds = tick_seconds
@@ -89,7 +89,7 @@ class Pulse:
 
     def brief(self) -> HealthBrief:
         """Return how the gateway is, in short."""
-        return HealthBrief(ts=self._ms())
+        return self._brief()
 
     def state(self) -> State:
         """Return how things stand."""
@@ -102,7 +102,7 @@ class Pulse:
 
     def _tick(self) -> None:
         self._tick_timer = self._clock.callLater(self._tick_seconds, self._tick)
-        tick = Tick(self._ms())
+        tick = Tick(self.brief().ts)
         self._broadcast.tell(Event("tick", lambda _speaks_4: tick))
 
     def _health(self) -> None:
@@ -123,6 +123,3 @@ class Pulse:
         self._presence_timer = None
         present = Present(self._presence.entries())
         self._broadcast.tell(Event("presence", lambda _speaks_4: present, state_version=self.state_version))
-
-    def _ms(self) -> int:
-        return int(self._now() * 1000)

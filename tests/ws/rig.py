@@ -250,6 +250,7 @@ class Rig:
             sections["agents"] = dict(agents)
         self._clients: list[MemoryClient] = []
         self.dropped: list[str] = []
+        self.is_well = True
         loaded = loaded_of(**sections)
         self.settings = loaded.settings
         directory = directory_of(self.settings)
@@ -271,6 +272,7 @@ class Rig:
             loaded=loaded,
             now=lambda: NOW + self.clock.seconds(),
             dropped=self.dropped.append,
+            is_well=lambda: self.is_well,
         )
         self.door = WebSocketDoor(
             self.clock,

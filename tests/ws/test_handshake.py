@@ -76,7 +76,7 @@ class HandshakeTests(SynchronousTestCase):
             limits=self.settings.gateway.limits,
             uptime_seconds=lambda: 0,
         )
-        state = State(presence=(), health=HealthBrief(ts=1), version=StateVersion(1, 1))
+        state = State(presence=(), health=HealthBrief(ok=True, ts=1), version=StateVersion(1, 1))
         return greeting.to(client, (), state), self.frames
 
     def connect(self, **params: Any) -> None:

@@ -25,7 +25,9 @@ class GreetingTests(SynchronousTestCase):
         )
         client = client_of(protocol, "operator.write", "operator.read")
         presence = Presence(host="h", version="1.2", now=lambda: NOW)
-        state = State(presence=presence.entries(), health=HealthBrief(ts=1), version=StateVersion(3, 2))
+        state = State(
+            presence=presence.entries(), health=HealthBrief(ok=True, ts=1), version=StateVersion(3, 2)
+        )
         return json.loads(success("1", greeting.to(client, ("agent", "health"), state)))["payload"]
 
     def test_everything_the_schema_of_version_4_has(self):

@@ -71,9 +71,9 @@ class AgentHealth(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Health(Struct, frozen=True, kw_only=True, rename="camel"):
-    """How the gateway is; `ts` is in ms since the epoch. There are no channels and no heartbeats."""
+    """Whether the gateway can answer; `ts` is in ms since the epoch. There are no channels, no heartbeats."""
 
-    ok: bool = True
+    ok: bool
     ts: int
     duration_ms: int = 0
     channels: dict[str, Any] = {}
@@ -174,7 +174,8 @@ class StatusMethods:
     async def health(self, call: Call, _params: HealthParams) -> Answer[Health]:
         """Tell how the gateway is; agents and sessions only to those who may read."""
         self.pulse.asked_for_health()
-        health = Health(ts=self.pulse.brief().ts, default_agent_id=self.shown.directory.default.id)
+        brief = self.pulse.brief()
+        health = Health(ok=brief.ok, ts=brief.ts, default_agent_id=self.shown.directory.default.id)
         if not allows(call.client.scopes, Scope.READ):
             return Answer(health)
         everybodys, by_agent = await self._pages()

@@ -42,6 +42,16 @@ class HealthTests(StatusCase):
             [(agent["agentId"], agent["isDefault"]) for agent in agents], [("ann", True), ("bob", False)]
         )
 
+    def test_a_gateway_that_cannot_answer_requests_is_not_well(self):
+        client = self.door.client()
+        self.door.is_well = False
+        self.door.clock.advance(10)
+        self.assertFalse(self.ask("health")["ok"])
+        (told,) = [event for event in self.events_of(client) if event["event"] == "health"]
+        self.assertFalse(told["payload"]["ok"])
+        self.door.is_well = True
+        self.assertTrue(self.ask("health")["ok"])
+
     def test_anybody_may_ask_but_agents_are_for_those_who_may_read(self):
         health = self.ask("health", scopes=())
         self.assertTrue(health["ok"])
