@@ -28,7 +28,7 @@ from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.repeats import Repeats
 from openclaw_twisted.runs.request import RunRequest, new_run_id
 from openclaw_twisted.runs.run import Run
-from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.runs.runner import UNASKABLE, Runner
 from openclaw_twisted.session_key import SessionKey
 
 __all__ = ["AgentRuns", "Place", "Placing", "end_of"]
@@ -126,9 +126,20 @@ class AgentRuns:
                     conversation = replace(conversation, messages=(*place.before, *messages))
                 request = self._request(target, conversation, place, repetition)
                 self._check_scopes(call, request)
-                run = self._runner.start(request)
-                if repetition is not None:
-                    self._repeats.enter(repetition.key, run, repetition.digest)
+                try:
+                    run = self._start(request, repetition)
+                except UNASKABLE:
+                    own = await self._runner.sessions.model_of(request.session_key)
+                    if own is None or request.model_chosen:
+                        raise
+                    request = replace(request, models=(own,))
+                    run = self._joined(repetition) or self._start(request, repetition)
+        return run
+
+    def _start(self, request: RunRequest, repetition: Repetition | None) -> Run:
+        run = self._runner.start(request)
+        if repetition is not None:
+            self._repeats.enter(repetition.key, run, repetition.digest)
         return run
 
     async def stream(self, call: Call, run: Run, encoder: EventEncoder) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -30,12 +31,15 @@ from openclaw_twisted.boundaries import (
     SessionStore,
 )
 from openclaw_twisted.errors import (
+    AgentNotFoundError,
     CancelledRunError,
     ContextLengthError,
     GatewayError,
     InternalError,
+    ModelNotReadyError,
     NoProviderError,
     ShuttingDownError,
+    UpstreamError,
     UpstreamTimeoutError,
 )
 from openclaw_twisted.events import RunFailed, RunFinished, RunStarted
@@ -49,7 +53,10 @@ from openclaw_twisted.runs.run import Run, RunSummary
 from openclaw_twisted.runs.sessions import Sessions
 from openclaw_twisted.runs.turn import ask
 
-__all__ = ["Abilities", "Runner"]
+__all__ = ["UNASKABLE", "Abilities", "Runner"]
+
+UNASKABLE: Final = (AgentNotFoundError, ModelNotReadyError, NoProviderError, UpstreamError)
+"""What keeps a model from being asked, as `Runner.check` raises it."""
 
 NO_MODEL = (
     "No model is configured. Set agents.defaults.model and its provider under models.providers, "
@@ -122,8 +129,9 @@ class Runner:
     def start(self, request: RunRequest) -> Run:
         """Start a run and return it at once.
 
-        Raises `AgentNotFoundError`, `NoProviderError` or `ModelNotReadyError` when no model can answer,
-        `OverloadedError` when too many wait, `ShuttingDownError` while the gateway stops.
+        Raises what `check` raises when none of its models can answer (that its session has one of its own is
+        not known here: `Sessions.model_of`), `OverloadedError` when too many wait, `ShuttingDownError` while
+        the gateway stops.
         """
         if self._draining:
             raise ShuttingDownError("The gateway is shutting down. Try again soon.", retry_after_seconds=5)
@@ -199,7 +207,7 @@ class Runner:
     def check(self, models: tuple[str, ...]) -> None:
         """Raise at once what keeps every one of these models from answering.
 
-        Raises `AgentNotFoundError`, `NoProviderError`, `ModelNotReadyError`.
+        Raises `AgentNotFoundError`, `NoProviderError`, `ModelNotReadyError`, `UpstreamError`.
         """
         if not models:
             raise NoProviderError(NO_MODEL)

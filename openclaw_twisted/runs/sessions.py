@@ -55,6 +55,11 @@ class Sessions:
         """Return the session's runs that have not ended, oldest first."""
         return tuple(run for run in self._active() if run.request.session_key == key)
 
+    async def model_of(self, key: SessionKey) -> str | None:
+        """Return the model that was chosen for a session, None when there is none."""
+        row = None if key.stateless else await self.store.session(str(key))
+        return None if row is None else row.model
+
     async def patch(self, key: SessionKey, patch: SessionPatch) -> SessionRow:
         """Change what was chosen for a session, which is created if need be.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -71,7 +72,7 @@ class MemoryRuns:
         Deferred.fromCoroutine(self.store.open())
         self.prompt = system_prompt
         self.bus = LocalBus()
-        abilities = Abilities(
+        self._abilities = abilities = Abilities(
             provider=provider if provider is not None else self.provider,
             prompt=self._prompt,
             store=self.store,
@@ -81,6 +82,10 @@ class MemoryRuns:
             apart=apart or Apart(),
         )
         self.runner = Runner(self.clock, abilities, lanes=Lanes(), now=self.clock.seconds, observe=observe)
+
+    def answer_with(self, provider: Provider) -> None:
+        """Have another provider asked from now on, as after a change of the settings."""
+        self.runner.take(dataclasses.replace(self._abilities, provider=provider))
 
     async def _prompt(self, _agent_id: str) -> str:
         return self.prompt

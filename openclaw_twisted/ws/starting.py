@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from openclaw_twisted.agents.directory import Agent, Directory
@@ -14,7 +14,7 @@ from openclaw_twisted.content import Message
 from openclaw_twisted.errors import InvalidRequestError, StorageError
 from openclaw_twisted.runs.recall import Recall
 from openclaw_twisted.runs.request import RunRequest
-from openclaw_twisted.runs.runner import Runner
+from openclaw_twisted.runs.runner import UNASKABLE, Runner
 from openclaw_twisted.session_key import SessionKey
 from openclaw_twisted.ws.ledger import Entry, Ledger
 
@@ -86,6 +86,15 @@ class Starter:
         except StorageError:  # what it was asked for has been done
             row = None
         return str(key) if row is None else row.session_id
+
+    async def with_model(self, asked: Asked) -> Asked:
+        """Return what is asked, of its session's own model where no other one can be asked."""
+        try:
+            self.check(asked)
+        except UNASKABLE:
+            own = None if asked.model else await self.runner.sessions.model_of(asked.session_key)
+            return asked if own is None else replace(asked, model=own)
+        return asked
 
     def check(self, asked: Asked) -> None:
         """Raise at once what keeps every model from answering, as `start` would."""

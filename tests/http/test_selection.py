@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from openclaw_twisted.boundaries import SessionPatch
 from openclaw_twisted.providers.catalog import Catalog
 from openclaw_twisted.providers.scripted import Scripted, reply
 from tests.http.door import DoorCase
@@ -75,6 +76,19 @@ class Selecting(DoorCase):
         self.open(settings=free, provider=Catalog({"scripted": self.scripted}))
         answer = await self.chat({header: "nobody/m"})
         self.assertEqual((answer.status, answer.error["code"]), (404, "model_not_found"))
+
+    async def test_the_model_that_was_chosen_for_a_session(self) -> None:
+        up = Scripted(reply("one"), reply("two"))
+        self.open(provider=Catalog({"up": up}), settings={"agents": {"defaults": {"model": "down/m"}}})
+        session = {"x-openclaw-session-key": "agent:main:s"}
+        self.assertEqual((await self.chat(session)).status, 404)
+        await self.door.runs.store.patch("agent:main:s", SessionPatch(model="up/m"), 1.0)
+        self.assertEqual((await self.chat(session)).json["choices"][0]["message"]["content"], "one")
+        chosen = {"x-openclaw-model": "down/m"}
+        self.assertEqual([(await self.chat(more)).status for more in ({}, session | chosen)], [404, 404])
+        key = {"idempotency-key": "k"}
+        answers = [(await self.chat(session | key)).json for _ in range(2)]
+        self.assertEqual(answers[0]["id"], answers[1]["id"])
 
     async def test_the_session_key_header(self) -> None:
         self.open_agents()

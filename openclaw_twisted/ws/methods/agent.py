@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 
 from openclaw_twisted.auth.scopes import MODEL_OVERRIDE, allows
 from openclaw_twisted.ws.attachments import Attachment, user_message
+from openclaw_twisted.ws.connect import Client
 from openclaw_twisted.ws.ledger import Entry, Ledger
 from openclaw_twisted.ws.method import Answer, Call, Method, missing_scope
 from openclaw_twisted.ws.methods.agent_reply import Accepted, AgentEnd, accepted, final, in_flight
@@ -77,22 +78,32 @@ class AgentMethods:
         """Run an agent, or tell about the run that the same idempotency key has started before."""
         session_key = await self.starter.key_of(params.session_key, params.session_id)
         entry, client = await self.starter.earlier(params.idempotency_key, self.ledger), call.client
-        # From here to the start of the run nothing may be awaited: see `ledger`.
         if entry is None:
             special = params.model or params.provider or self.starter.runner.begins_anew(params.message)
             if special and not allows(client.scopes, MODEL_OVERRIDE):
                 return missing_scope(client, MODEL_OVERRIDE)
-            call.hold()
-            entry = self._start(params, session_key)
-            call.accept(accepted(entry, client))
-        elif entry.ended is None:
+            asked = await self.starter.with_model(self._asked(params, session_key))
+            entry = self.ledger.find(params.idempotency_key)  # the same may have been asked meanwhile
+            # From here to the start of the run nothing may be awaited: see `ledger`.
+            if entry is None:
+                return await self._run(call, asked)
+        if entry.ended is None:
             if client.speaks_4:
                 return Answer(in_flight(entry))
             call.accept(accepted(entry, client))
+        return await self._end_of(entry, client)
+
+    async def _run(self, call: Call, asked: Asked) -> Answer[AgentEnd | Accepted]:
+        call.hold()
+        entry = self.starter.start(asked, self.ledger)
+        call.accept(accepted(entry, call.client))
+        return await self._end_of(entry, call.client)
+
+    async def _end_of(self, entry: Entry, client: Client) -> Answer[AgentEnd | Accepted]:
         ended = await entry.end()
         return final(entry, ended, client, await self.starter.session_id(entry.session_key))
 
-    def _start(self, params: AgentParams, session_key: str | None) -> Entry:
+    def _asked(self, params: AgentParams, session_key: str | None) -> Asked:
         if params.deliver:
             raise invalid(METHOD, "at /deliver: there are no channels to deliver to; leave it out")
         agent, target = find_session(
@@ -102,7 +113,7 @@ class AgentMethods:
             key=session_key,
             chosen_id=params.session_id,
         )
-        asked = Asked(
+        return Asked(
             key=params.idempotency_key,
             agent=agent,
             session_key=target,
@@ -112,7 +123,6 @@ class AgentMethods:
             instructions=(params.extra_system_prompt,) if params.extra_system_prompt else (),
             timeout_seconds=params.timeout,
         )
-        return self.starter.start(asked, self.ledger)
 
 
 def _model(params: AgentParams) -> str | None:

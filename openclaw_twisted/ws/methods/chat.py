@@ -112,10 +112,7 @@ class ChatMethods:
         """Say something; the reply comes as `chat` events."""
         entry = await self.starter.earlier(params.idempotency_key, self.ledger)
         if entry is not None:
-            ended = entry.ended
-            if ended is None:
-                return Answer(Sent(run_id=entry.run_id, status="in_flight"))
-            return _replayed(entry, ended, call.client)
+            return _sent_before(entry, call.client)
         if self.starter.runner.begins_anew(params.message) and not allows(call.client.scopes, MODEL_OVERRIDE):
             return missing_scope(call.client, MODEL_OVERRIDE)
         agent, key = find_session(
@@ -136,6 +133,10 @@ class ChatMethods:
             timeout_seconds=None if params.timeout_ms is None else params.timeout_ms / 1000,
         )
         self._check(params)
+        asked = await self.starter.with_model(asked)
+        entry = self.ledger.find(params.idempotency_key)  # the same may have been sent meanwhile
+        if entry is not None:
+            return _sent_before(entry, call.client)
         if params.queue_mode == "interrupt":
             self.starter.check(asked)  # or what runs would be stopped for nothing
             self._stop(self._of_session(key), "The run was stopped by another message.")
@@ -192,7 +193,14 @@ class ChatMethods:
         return (run,)
 
 
-def _replayed(entry: Entry, ended: Ended, client: Client) -> Answer[Sent]:
+def _sent_before(entry: Entry, client: Client) -> Answer[Sent | Aborted]:
+    ended = entry.ended
+    if ended is None:
+        return Answer(Sent(run_id=entry.run_id, status="in_flight"))
+    return _replayed(entry, ended, client)
+
+
+def _replayed(entry: Entry, ended: Ended, client: Client) -> Answer[Sent | Aborted]:
     if isinstance(ended.outcome, RunFinished) or (ended.stopped and not client.speaks_4):
         return Answer(Sent(run_id=entry.run_id, status="ok"))
     error: GatewayError = ended.outcome.error

@@ -6,8 +6,8 @@ from typing import Any
 from openclaw_twisted.content import ImagePart, TextPart
 from openclaw_twisted.errors import UpstreamError
 from openclaw_twisted.providers.catalog import Catalog
-from openclaw_twisted.providers.scripted import Pause, reply
-from openclaw_twisted.runs.runner import Abilities
+from openclaw_twisted.providers.failover import Failover
+from openclaw_twisted.providers.scripted import Pause, Scripted, reply
 from openclaw_twisted.testing import run_request
 from openclaw_twisted.ws.attachments import MAX_IMAGE_BYTES
 from tests.ws.rig import MemoryClient, RigTestCase
@@ -74,14 +74,24 @@ class SendTests(SendCase):
     def test_an_interruption_that_nobody_could_answer_stops_nothing(self):
         self.script([Pause()])
         self.send("a")
-        runs = self.door.runs
-
-        async def prompt(_agent_id: str) -> str:
-            return ""
-
-        runs.runner.take(Abilities(provider=Catalog({}), prompt=prompt, store=runs.store, bus=runs.bus))
+        self.door.runs.answer_with(Catalog({}))
         self.assertIn("No provider", self.send("b", queueMode="interrupt")["message"])
         self.assertEqual(self.asked().run_id, "a")
+
+    def test_a_session_with_a_model_of_its_own_needs_no_other(self):
+        for defaults in ({"model": "down/m"}, {}):
+            door = self.rig(agents={"defaults": defaults})
+            up = Catalog({"up": Scripted(reply("one"), reply("two"))})
+            door.runs.answer_with(Failover(up, door.clock))
+            client = door.client()
+            self.assertIn("model", self.send("a", client)["message"])
+            client.request("p", "sessions.patch", key="main", model="up/m")
+            self.assertTrue(client.frame()["ok"])
+            self.assertEqual(self.send("b", client)["status"], "started")
+            client.request("c", "agent", message="hi", idempotencyKey="c")
+            accepted, ended = client.frames()
+            self.assertEqual(accepted["payload"]["status"], "accepted")
+            self.assertEqual(ended["payload"]["result"]["payloads"][0]["text"], "two")
 
     def test_what_the_pipeline_is_asked_to_do(self):
         self.script([Pause()], [Pause()])
