@@ -22,6 +22,10 @@ MIN_RETRY_AFTER_SECONDS: Final = 5.0
 MAX_RETRY_AFTER_SECONDS: Final = 120.0
 
 _MEGABYTE: Final = 10**6
+_ANOTHER_FILE: Final = (
+    "Put a GGUF file there, or name another one: models.providers.local.path in the configuration, or "
+    "openclaw-gateway local use FILE."
+)
 
 _log = Logger()
 
@@ -61,12 +65,13 @@ class Fetching:
             return None
         wait = self._failed_at + FETCH_AGAIN_SECONDS - self._clock.seconds()
         if self._problem is not None and wait > 0:
-            return NoProviderError(f"{self._problem} {self.ways_out}", retry_after_seconds=wait)
+            way = self.ways_out if known is not None else _ANOTHER_FILE
+            return NoProviderError(f"{self._problem} {way}", retry_after_seconds=wait)
         if there:
             return None
         if known is None:
             return NoProviderError(
-                f"The local model's file {self.weights.path} is not there. {self.ways_out}"
+                f"The local model's file {self.weights.path} is not there. {_ANOTHER_FILE}"
             )
         if not self._may_fetch:
             return NoProviderError(f"The local model {name} has not been fetched. {self.ways_out}")

@@ -118,10 +118,13 @@ class FetchingTests(Case):
     def test_a_file_of_the_users_own_is_used_or_missed(self) -> None:
         own = Path(self.mktemp()).absolute()
         self.model = self.make(path=str(own))
-        self.assertIn(f"{own} is not there", self.refused(NoProviderError).message)
+        missing = self.refused(NoProviderError).message
+        self.assertIn(f"{own} is not there. Put a GGUF file there, or name another one", missing)
+        self.assertNotIn("local pull", missing)  # it would say the same
         own.write_bytes(b"no model")
         error: GatewayError = self.failureResultOf(self.ask(), NoProviderError).value
         self.assertIn("is not a GGUF file", error.message)
+        self.assertNotIn("local pull", error.message)
         own.write_bytes(CONTENT)
         self.stage.advance(FETCH_AGAIN_SECONDS)
         self.ask()
