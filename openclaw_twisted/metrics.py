@@ -7,7 +7,7 @@ or from our own tables, never from a request, so that nobody outside can make th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from typing import Protocol
@@ -115,11 +115,17 @@ class Metrics:
         """Count a call of a provider, by how its first line said it went."""
         self._attempts(provider, outcome).inc()
 
-    def watch_keys(self, providers: Iterable[str], count: Callable[[str, str], int]) -> None:
-        """Ask, at each scrape, how many keys of a provider stand in one of our ways."""
+    def watch_keys(self, providers: Collection[str], count: Callable[[str, str], int]) -> None:
+        """Ask, at each scrape, how many keys of a provider stand in one of our ways.
+
+        Its second tries and fallbacks are counted from 0, so that the first of them shows as an increase.
+        """
         self._keys.clear()
         for provider, standing in product(providers, _STANDINGS):
             self._keys.labels(provider, standing).set_function(partial(count, provider, standing))
+        for provider in providers:
+            self._retries(provider)
+            self._fallbacks(provider)
 
     def http_answered(self, route: str, status: int) -> None:
         """Count an answer of the HTTP door; `route` is a name from the route table, or `none`."""

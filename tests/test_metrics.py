@@ -58,6 +58,9 @@ class CountingTests(SynchronousTestCase):
             self.assertEqual(self.value(metrics, "runs_total", agent="main", status=status), 0)
         for code in ("unauthorized", "rate_limited"):
             self.assertEqual(self.value(metrics, "failed_logins_total", code=code), 0)
+        metrics.watch_keys(["a"], lambda _provider, _standing: 0)
+        for name in ("upstream_retries_total", "upstream_fallbacks_total"):
+            self.assertEqual(self.value(metrics, name, provider="a"), 0)
         for reason in ("too_many_connections", "slow_login", "slow_consumer"):
             self.assertEqual(self.value(metrics, "dropped_connections_total", reason=reason), 0)
 
