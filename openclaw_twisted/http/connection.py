@@ -162,8 +162,20 @@ class GatewayChannel(HTTPChannel):
         if self._head:  # an answer without a body
             self.write(b"")
         self._patience.left(Waiting.NEXT_REQUEST)
+        if self._waitingForTransport and self.persistent:
+            # Twisted would go on: it only stops reading when it hears between two requests that nothing more
+            # can be sent. Whoever asks and asks and reads no answer would fill our memory with them.
+            self.paused = True
+            self._networkProducer.pauseProducing()
         super().requestDone(request)
         self._wait_on()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """Go on sending, and with the requests that have waited for their turn meanwhile."""
+        super().resumeProducing()
+        if self.paused:
+            self.paused = False
+            self.dataReceived(b"")
 
     def getPeer(self) -> IAddress:  # noqa: N802
         """Return the client's address, which does not change; Twisted asks with each request."""
@@ -213,6 +225,8 @@ class GatewayChannel(HTTPChannel):
             self._patience.left(Waiting.NOTHING)  # Twisted has stopped its clock
         elif not self.line_mode:
             self.setTimeout(self._patience.left(Waiting.BODY))
+        elif self.paused:  # what is here of the next request waits for us
+            self.setTimeout(self._patience.left(Waiting.NEXT_REQUEST))
         elif self.requests or self._buffer:
             self.setTimeout(self._patience.left(Waiting.HEAD))
         elif self._patience.waiting is not Waiting.HEAD:  # a stray line end is no head yet
