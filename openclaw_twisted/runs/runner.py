@@ -287,7 +287,7 @@ class Runner:
             limit.cancel()
         del self._runs[run.request.run_id]
         if isinstance(result, Failure):
-            error = self._meaning(result, run)
+            error = _without_traces(self._meaning(result, run))
             if isinstance(error, CancelledRunError):
                 run.lifecycle.cancel()
             else:
@@ -337,6 +337,12 @@ class Runner:
                 completion_tokens=usage.completion_tokens if usage else 0,
             )
         )
+
+
+def _without_traces(error: GatewayError) -> GatewayError:
+    """Let an error forget where it came from, as there is the question, and it may be kept for long."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _end(result: Failure | None, turn: Turn) -> Failure | None:

@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw_twisted.boundaries import RunRecord, TurnRecord
+from openclaw_twisted.boundaries import Batches, ModelRequest, RunRecord, TurnRecord
 from openclaw_twisted.content import Message, ToolCall, Usage
 from openclaw_twisted.errors import (
     AgentNotFoundError,
@@ -205,6 +205,16 @@ class Failing(RunnerCase):
         self.assertEqual(self.history(runs, self.KEY), [("user", "a", False), ("assistant", "half", True)])
         second = runs.runner.start(run_request(user("b"), key=self.KEY))
         self.assertEqual(second.status, "finished")
+
+    def test_an_error_that_is_kept_does_not_keep_the_question(self) -> None:
+        class Broken(Scripted):
+            async def respond(self, request: ModelRequest) -> Batches:
+                raise UpstreamError("It broke off.") from OSError()
+                yield ()
+
+        run = MemoryRuns(provider=Broken()).runner.start(run_request(key=self.KEY))
+        error = self.failureResultOf(run.result(), UpstreamError).value
+        self.assertEqual((error.__traceback__, error.__cause__, error.__context__), (None, None, None))
 
     def test_results_of_tools_that_come_again_are_answered_again(self) -> None:
         call = Message(role="assistant", tool_calls=(ToolCall("1", "f", "{}"),))
