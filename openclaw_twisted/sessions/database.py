@@ -151,8 +151,9 @@ class Database:
 def storage_error(path: Path, error: Exception) -> StorageError:
     """Say what went wrong with the store's file, and what to do next."""
     if isinstance(error, OSError):
+        file = error.filename or path  # which may be one beside it: the lock that another user has made
         return StorageError(
-            f"{path} cannot be used: {error.strerror}. Check its owner, its permissions and its disk."
+            f"{file} cannot be used: {error.strerror}. Check its owner, its permissions and its disk."
         )
     if not isinstance(error, sqlite3.Error):
         return StorageError(f"{path} cannot keep this: {error}.")

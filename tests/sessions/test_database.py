@@ -309,4 +309,5 @@ class StorageErrorTests(SynchronousTestCase):
         self.check(lambda: self.connection.execute("no SQL"), "SQLite refused (SQLITE_ERROR)")
 
     def test_what_the_operating_system_says(self):
-        self.check(lambda: Path("/nonexistent/file").touch(), "No such file or directory. Check its owner")
+        for file in ("/state/it", "/state/it.lock"):
+            self.check(Path(file).stat, f"{file} cannot be used: No such file or directory. Check its owner")
