@@ -21,7 +21,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import Request, Site
 
 from openclaw_twisted.errors import GatewayError, TooLargeError
-from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admitted, Head
+from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES, Admission, Admitted, Head
 from openclaw_twisted.http.endpoint import Reply, error_reply, send
 from openclaw_twisted.ordered_id import new_digits
 from openclaw_twisted.sending import send_now
@@ -56,6 +56,7 @@ class GatewayRequest(Request):
 
     channel: GatewayChannel
     admitted: Admitted | None = None
+    _admitted_by: tuple[Admission, Head] | None = None
     refused: GatewayError | None = None
     route_name = NO_ROUTE
     _answered_early = False
@@ -80,6 +81,7 @@ class GatewayRequest(Request):
             self._preflight = admission.preflight(head)
             if self._preflight is None:
                 self.admitted = admission.admit(head)
+                self._admitted_by = admission, head
         except GatewayError as error:
             self.refused = error
             self.route_name = admission.route_name(head) or NO_ROUTE
@@ -105,6 +107,8 @@ class GatewayRequest(Request):
         """Answer a refused request here, hand every other one to its door."""
         if self._answered_early:  # the rest of its body came with what was too much
             return
+        if self._admitted_by is not None:
+            self._admit_again(*self._admitted_by)
         self._first_headers()
         if self.refused is not None:
             send(self, error_reply(self.refused))
@@ -158,6 +162,16 @@ class GatewayRequest(Request):
         if self.startedWriting and not self.finished:
             self.channel.site.log(self)
         super().connectionLost(reason)
+
+    def _admit_again(self, before: Admission, head: Head) -> None:
+        """Judge by the settings that came while the body did: its caller may have lost the right to it."""
+        admission = self.channel.site.admission
+        if admission is before:
+            return
+        try:
+            self.admitted = admission.admit(head)
+        except GatewayError as error:
+            self.refused = error
 
     def _head(self, length: int | None) -> Head:
         channel = self.channel

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from openclaw_twisted.http.admission import MAX_DISCARDED_BYTES
 from openclaw_twisted.providers.scripted import reply
-from openclaw_twisted.testing import real_reactor
+from openclaw_twisted.testing import LoopbackDoor, real_reactor
 from tests.http.door import HELLO, DoorCase
 
 BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
@@ -95,6 +95,21 @@ class Early(Wire):
         self.assertEqual(raw.received, b"HTTP/1.1 100 Continue\r\n\r\n")
         raw.transport.write(BODY)
         self.assertIn(b"HTTP/1.1 200 ", await raw.closed)
+
+    async def test_who_has_lost_the_right_meanwhile_is_refused_when_the_body_is_there(self) -> None:
+        self.open()
+        newer = LoopbackDoor({"gateway": {"auth": {"token": "another-token-for-tests"}}})
+        self.addCleanup(lambda: Deferred.fromCoroutine(newer.stop()))
+        raw = await self.connect()
+        assert raw.transport is not None
+        lines = ("content-type: application/json", f"content-length: {len(BODY)}", "connection: close")
+        raw.transport.write(self.head(*lines, "expect: 100-continue"))
+        await self.until(lambda: raw.received == b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.door.site.take(newer.site.http, newer.site.admission, newer.settings.gateway)
+        raw.transport.write(BODY)
+        answer = (await raw.closed).partition(b"\r\n\r\n")[2]
+        self.assertTrue(answer.startswith(b"HTTP/1.1 401 "), answer)
+        self.assertEqual(self.door.runs.provider.requests + newer.runs.provider.requests, [])
 
     async def test_a_refused_short_body_leaves_the_connection_in_use(self) -> None:
         self.open(reply("ok"))
