@@ -12,7 +12,7 @@ those that were among the messages, and a client that resends them need not have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import aclosing
 from itertools import takewhile
 
@@ -140,7 +140,8 @@ def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
     Providers refuse a call without its results, a result without its call, and a second one. All of them
     happen: a client asks something else instead of answering a call, sends the end of a conversation only, or
     sends its results again, because what it was told then broke off or got lost. Then what was said since
-    they came first is left out, or there would be an answer already, and nothing to ask.
+    they came first is left out, or there would be an answer already, and nothing to ask. Where somebody else
+    has spoken in the session before the results came, their calls are put where the results are.
     """
     if not any(message.tool_calls or message.role == "tool" for message in messages):
         return tuple(messages)
@@ -153,6 +154,7 @@ def with_whole_rounds(messages: Sequence[Message]) -> tuple[Message, ...]:
             answered = _answered(messages, at + 1)
             calls = tuple(call for call in message.tool_calls if call.id in answered)
             if len(calls) < len(message.tool_calls):
+                rounds.leave_open(message.tool_calls, answered)
                 message = msgspec.structs.replace(message, tool_calls=calls)  # noqa: PLW2901
                 if not calls and not message.content:
                     continue
@@ -166,6 +168,7 @@ class _Rounds:
     def __init__(self) -> None:
         self.whole: list[Message] = []
         self._made_at: dict[str | None, int] = {}
+        self._open: dict[str | None, ToolCall] = {}
         self._newest = -1
         self._unanswered: list[str | None] = []  # of the newest message; some give two calls one name
 
@@ -178,9 +181,17 @@ class _Rounds:
         self._made_at.update(dict.fromkeys(self._unanswered, self._newest))
         self.whole.append(message)
 
+    def leave_open(self, calls: Sequence[ToolCall], answered: Container[str | None]) -> None:
+        """Note calls without a result, which may yet come."""
+        self._open.update((call.id, call) for call in calls if call.id not in answered)
+
     def answer(self, result: Message) -> None:
         """Add a result, in the place of an earlier one of the same call; none that nobody called for."""
         name = result.tool_call_id
+        if name in self._open:
+            call = self._open.pop(name)
+            if name not in self._made_at:
+                self._call_late(call)
         made_at = self._made_at.get(name)
         if made_at is None:
             return
@@ -188,6 +199,15 @@ class _Rounds:
             self._go_back(made_at, name)
         self._unanswered.remove(name)
         self.whole.append(result)
+
+    def _call_late(self, call: ToolCall) -> None:
+        """Put a call where its result is, beside those that are there."""
+        if not (self.whole and self.whole[self._newest].tool_calls):
+            self.say(Message(role="assistant"))
+        message = self.whole[self._newest]
+        self.whole[self._newest] = msgspec.structs.replace(message, tool_calls=(*message.tool_calls, call))
+        self._made_at[call.id] = self._newest
+        self._unanswered.append(call.id)
 
     def _go_back(self, made_at: int, name: str | None) -> None:
         """Leave out what followed some calls, but the results of the others among them."""

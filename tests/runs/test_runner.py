@@ -227,6 +227,17 @@ class Failing(RunnerCase):
             runs.runner.start(run_request(*messages, key="chat")).result().addErrback(lambda _: None)
         self.assertEqual(runs.provider.requests[2].messages, conversation)
 
+    def test_results_of_tools_are_answered_though_somebody_else_has_spoken_meanwhile(self) -> None:
+        call = Message(role="assistant", tool_calls=(ToolCall("1", "f", "{}"),))
+        result = Message(role="tool", content="42", tool_call_id="1")
+        runs = MemoryRuns(
+            [[ToolCallDelta(0, "1", "f", "{}"), Finished("tool_calls")]], reply("d"), reply("e")
+        )
+        for messages in ((user("a"),), (user("c"),), (user("a"), call, result)):
+            runs.runner.start(run_request(*messages, key="chat"))
+        spoken = (user("a"), user("c"), Message(role="assistant", content="d"))
+        self.assertEqual(runs.provider.requests[2].messages, (*spoken, call, result))
+
     def test_a_defect_is_logged_and_told_without_detail(self) -> None:
         class Defective(Scripted):
             def respond(self, request: Any) -> Any:

@@ -174,6 +174,22 @@ class ToolRounds(SynchronousTestCase):
             whole = with_whole_rounds((*first, *since, *again, *second, said("c"), user("d")))
             self.assertEqual(whole, (*first, *second, said("c"), user("d")))
 
+    def test_results_that_come_after_somebody_else_has_spoken_bring_their_calls_along(self) -> None:
+        since = (user("b"), said("c"))
+        conversation = (user("a"), self.call("1", "2", text="Let me see."), *since)
+        whole = (user("a"), said("Let me see."), *since)
+        results = (self.result("2"), self.result("1"))
+        late = (*whole, self.call("2", "1"), *results)
+        for more in ((), (said("d"), user("e"))):
+            self.assertEqual(with_whole_rounds((*conversation, *results, *more)), (*late, *more))
+            again = (*conversation, *results, said("half"), *results, *more)
+            self.assertEqual(with_whole_rounds(again), (*late, *more))
+
+    def test_calls_that_were_made_one_by_one_and_answered_together(self) -> None:
+        results = (self.result("1"), self.result("2"))
+        whole = with_whole_rounds((user("a"), self.call("1"), self.call("2"), *results))
+        self.assertEqual(whole, (user("a"), self.call("2", "1"), *results))
+
     def test_what_was_called_for_in_an_earlier_turn_is_over(self) -> None:
         conversation = (user("a"), self.call("1"), self.result("1"), said("b"), user("c"), said("d"))
         self.assertEqual(with_whole_rounds((*conversation, self.result("1"))), conversation)
