@@ -109,12 +109,11 @@ def _trusted_proxy(settings: Settings, findings: Findings) -> None:
 
 
 def _short_secrets(settings: Settings, findings: Findings) -> None:
-    token = settings.gateway.auth.token
-    if token is not None and len(token.reveal()) < SHORT_SECRET_CHARACTERS:
-        findings.warn(
-            "gateway.auth.token",
-            f"has less than {SHORT_SECRET_CHARACTERS} characters; make a longer one: openssl rand -hex 32",
-        )
+    auth = settings.gateway.auth
+    advice = f"has less than {SHORT_SECRET_CHARACTERS} characters; make a longer one: openssl rand -hex 32"
+    for path, secret in (("gateway.auth.token", auth.token), ("gateway.auth.password", auth.password)):
+        if secret is not None and len(secret.reveal()) < SHORT_SECRET_CHARACTERS:
+            findings.warn(path, advice)
 
 
 def _origins(settings: Settings, findings: Findings) -> None:

@@ -98,6 +98,10 @@ class AuthenticationTests(ParseCase):
         self.assertIn("24 characters", self.warnings(auth(token="'abcd1234'"))["gateway.auth.token"])
         self.assertEqual(self.warnings(auth(token=f"'{STRONG}'")), {})
 
+    def test_a_short_password_is_warned_about(self) -> None:
+        self.assertIn("24 characters", self.warnings(auth(password="'abcd1234'"))["gateway.auth.password"])
+        self.assertEqual(self.warnings(auth(password=f"'{STRONG}'")), {})
+
     def test_a_secret_that_cannot_be_had_refuses_the_start(self) -> None:
         for text in ("'${NOPE}'", "'$NOPE'", "{source: 'env', provider: 'default', id: 'NOPE'}"):
             self.problem(auth(token=text), "gateway.auth.token", "needs NOPE")
