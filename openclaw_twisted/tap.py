@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -83,6 +83,7 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
     """Return the gateway; ends the process with 78, 74 or 69 when what it is to use cannot be used."""
+    hung_up = _note_hangups()
     _choose_reactor()
     from twisted.internet import reactor  # noqa: TID251 - the entry point that hands it to everything else
 
@@ -121,7 +122,7 @@ def makeService(options: Options) -> IService:  # noqa: N802 - Twisted's name
         # What may be right at the next start is told apart: a service manager gives up on a configuration.
         codes = {StateDirectoryError: EXIT_STORAGE, NoSuchNetworkError: EXIT_PORT}
         raise SystemExit(codes.get(type(error), EXIT_CONFIG)) from None
-    reactor.callWhenRunning(_reload_on_hangup, reactor, gateway)
+    reactor.callWhenRunning(_reload_on_hangup, reactor, gateway, hung_up)
     reactor.callWhenRunning(_settle, gateway)
     reactor.addSystemEventTrigger("before", "shutdown", _end_at_the_next_signal)
     return gateway
@@ -162,8 +163,18 @@ def _return_free_memory() -> None:
         trim(0)
 
 
-def _reload_on_hangup(reactor: Any, gateway: Gateway) -> None:
-    """Read the configuration again at SIGHUP, which would end the process otherwise."""
+def _note_hangups() -> Callable[[], bool]:
+    """Let SIGHUP end the process no more; return what tells whether one has come while it starts.
+
+    For systemd that would be a clean end, after which it starts nothing again.
+    """
+    came: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: came.append(number))
+    return lambda: bool(came)
+
+
+def _reload_on_hangup(reactor: Any, gateway: Gateway, hung_up: Callable[[], bool]) -> None:
+    """Read the configuration again at SIGHUP, and now if one has come already."""
 
     def reload() -> None:
         Deferred.fromCoroutine(gateway.reload()).addErrback(
@@ -171,6 +182,8 @@ def _reload_on_hangup(reactor: Any, gateway: Gateway) -> None:
         )
 
     signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
+    if hung_up():
+        reload()
 
 
 def _end_at_the_next_signal() -> None:

@@ -32,6 +32,14 @@ from tests.ws.socket_client import connect_client
 NO_READER = "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1)"
 NO_OUTPUT = "import sys; sys.stdout = sys.__stdout__ = None"
 
+HUNG_UP = """
+import os, signal, sys
+def hook(event, about):
+    if event == "import" and about[0] == "openclaw_twisted.service":
+        os.kill(os.getpid(), signal.SIGHUP)
+sys.addaudithook(hook)
+"""
+
 NO_HOME = "import os, pwd; del os.environ['HOME']; pwd.getpwuid = {}.__getitem__"
 
 
@@ -148,6 +156,13 @@ class Living(ProcessCase):
         self.assertIn("first ", text)
         self.assertTrue(text.endswith("data: [DONE]\n\n"), text[-100:])
         self.assertEqual(await gateway.ended, -15)
+
+    async def test_a_hangup_while_it_starts(self) -> None:
+        """A service manager that starts and reloads at once: the file may have changed after it was read."""
+        gateway = self.start(prelude=HUNG_UP)
+        await gateway.ready
+        while "the configuration was read again" not in gateway.output:
+            await turn()
 
     async def test_neither_prompt_nor_reply_is_logged(self) -> None:
         def tell(call: UpstreamCall) -> None:
