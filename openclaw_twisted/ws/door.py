@@ -227,7 +227,7 @@ class WebSocketDoor:
 
     def _health(self) -> HealthBrief:
         behind = self._behind
-        return HealthBrief(ok=behind.is_well(), ts=int(behind.now() * 1000))
+        return HealthBrief(ok=behind.is_well() or UNSET, ts=int(behind.now() * 1000))
 
     def _dropped(self, connection: Connection, reason: str) -> None:
         self._behind.dropped(reason)

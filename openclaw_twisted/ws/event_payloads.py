@@ -6,7 +6,7 @@ Payloads that are as small as these stand here, those of runs and sessions where
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -26,9 +26,12 @@ class Challenge(Struct, frozen=True, kw_only=True):
 
 
 class HealthBrief(Struct, frozen=True, kw_only=True):
-    """Whether the gateway can answer requests; `ts` is in ms since the epoch."""
+    """Whether the gateway can answer requests; `ts` is in ms since the epoch.
 
-    ok: bool
+    `ok` is missing while it cannot: clients of OpenClaw may refuse any value but true.
+    """
+
+    ok: Literal[True] | UnsetType
     ts: int
 
 

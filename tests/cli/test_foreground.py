@@ -9,9 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 __all__ = ["ForegroundTests"]
 
+# A shell's background job, as a whole run of the tests may be, has SIGINT ignored, and so have its children.
 PROGRAM = """
+import signal
 import sys
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from openclaw_twisted.cli.foreground import in_foreground

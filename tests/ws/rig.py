@@ -311,7 +311,8 @@ class Rig:
         client = self.visitor(peer)
         head = client.upgrade(**headers)
         assert head.startswith("HTTP/1.1 101"), head
-        assert client.frame()["event"] == "connect.challenge"
+        challenge = client.frame()
+        assert challenge["event"] == "connect.challenge", challenge
         return client
 
     def client(self, protocol: int = 4, **params: Any) -> MemoryClient:

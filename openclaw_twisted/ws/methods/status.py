@@ -175,7 +175,7 @@ class StatusMethods:
         """Tell how the gateway is; agents and sessions only to those who may read."""
         self.pulse.asked_for_health()
         brief = self.pulse.brief()
-        health = Health(ok=brief.ok, ts=brief.ts, default_agent_id=self.shown.directory.default.id)
+        health = Health(ok=brief.ok is True, ts=brief.ts, default_agent_id=self.shown.directory.default.id)
         if not allows(call.client.scopes, Scope.READ):
             return Answer(health)
         everybodys, by_agent = await self._pages()

@@ -5,7 +5,7 @@ from typing import Any
 from openclaw_twisted import __version__
 from openclaw_twisted.providers.scripted import Pause
 from openclaw_twisted.testing import run_request
-from tests.ws.rig import RigTestCase
+from tests.ws.rig import RigTestCase, connect_params
 
 
 class StatusCase(RigTestCase):
@@ -48,7 +48,10 @@ class HealthTests(StatusCase):
         self.door.clock.advance(10)
         self.assertFalse(self.ask("health")["ok"])
         (told,) = [event for event in self.events_of(client) if event["event"] == "health"]
-        self.assertFalse(told["payload"]["ok"])
+        self.assertNotIn("ok", told["payload"])
+        newcomer = self.door.newcomer()
+        newcomer.request("hello", "connect", **connect_params(4))
+        self.assertNotIn("ok", newcomer.frame()["payload"]["snapshot"]["health"])
         self.door.is_well = True
         self.assertTrue(self.ask("health")["ok"])
 
