@@ -17,12 +17,12 @@ _log = Logger()
 
 
 class GatewayReactor(EPollReactor):
-    """Turns its loop, and lets a descriptor that has something to read do so, with 18 calls fewer of 77.
+    """Turns its loop once, and lets a descriptor that has something to read do so, in 10 calls instead of 29.
 
-    Those are the calls of a chunk that comes alone. 13 surround its reading with the context that names the
-    connection in messages of `twisted.python.log`; `twisted.logger`, which is used here, has no such context.
-    5 guard each turn of the loop anew and look for new timed calls a second time. Whatever else happens to a
-    descriptor, and all that is due, is left to Twisted.
+    14 of them surround the reading with the context that names the connection in messages of
+    `twisted.python.log`; `twisted.logger`, which is used here, has no such context. 5 guard each turn of the
+    loop anew and look for new timed calls a second time. Whatever else happens to a descriptor, and all that
+    is due, is left to Twisted.
     """
 
     def mainLoop(self) -> None:  # noqa: N802 - Twisted's name

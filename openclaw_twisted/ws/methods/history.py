@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Annotated, Any
 
 import msgspec
@@ -239,8 +238,8 @@ class HistoryMethods:
 
 def _numbered(asked: Sequence[StoredMessage], row: SessionRow | None) -> list[StoredMessage]:
     """Return what was asked with the numbers that it will be kept by."""
-    following = count(row.last_seq + 1 if row else 1)
-    return [msgspec.structs.replace(message, seq=seq) for seq, message in zip(following, asked, strict=False)]
+    following = row.last_seq + 1 if row else 1
+    return [msgspec.structs.replace(message, seq=seq) for seq, message in enumerate(asked, following)]
 
 
 def _if_it_fits(messages: tuple[HistoryMessage, ...], max_bytes: int) -> tuple[HistoryMessage, ...]:
